@@ -1,0 +1,1 @@
+"""What every floor shares: artifact, errors, registry, units, atomic files. No third-party imports."""

@@ -1,0 +1,130 @@
+"""Files that are either whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netdyno.base.errors import InputError
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file or nothing: a reader, or a crash, never sees half of it.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    make_folder(path.parent)
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_atomic(path: Path) -> Iterator[Path]:
+    """A new folder to fill, which takes the place of ``path`` only when the block ends well.
+
+    Raises:
+        InputError: the parent cannot be written.
+    """
+    make_folder(path.parent)
+    try:
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    try:
+        yield staging
+        staging.chmod(0o755)
+        _swap(staging, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _swap(staging: Path, path: Path) -> None:
+    """Put ``staging`` where ``path`` is; the old folder is deleted once the new one stands."""
+    if not path.exists():
+        staging.rename(path)
+        return
+    old = staging.with_name(staging.name + ".old")
+    path.rename(old)
+    staging.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents, and return it.
+
+    Raises:
+        InputError: it cannot be created, or a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot create this folder: {error.strerror}") from error
+    return path
+
+
+def require_writable(path: Path) -> Path:
+    """Create a folder if need be and make sure that files can be written in it, before hours of work.
+
+    Raises:
+        InputError: they cannot.
+    """
+    make_folder(path)
+    try:
+        with tempfile.TemporaryFile(dir=path):
+            return path
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file's content.
+
+    Raises:
+        InputError: no such file, not readable, or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a UTF-8 text file") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal digest of a file's bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def cache_folder() -> Path:
+    """Where netdyno keeps what it can make again (``$XDG_CACHE_HOME/netdyno``)."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return make_folder(Path(root) / "netdyno")

@@ -1,0 +1,183 @@
+"""What a device is to the rest of netdyno: it opens artifacts, and a session runs one of them.
+
+A new back end subclasses :class:`Device` and :class:`Session`, registers under the entry point group
+``netdyno.devices``, and passes :class:`netdyno.devices.testing.DeviceConformance`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from netdyno.base.artifact import Artifact, TensorSpec
+from netdyno.base.errors import InputError, UnknownName
+from netdyno.base.registry import Registry
+from netdyno.devices.meters import Meter
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+DEVICES = Registry("device", "netdyno.devices")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a device runs an artifact; an empty ``runtime`` means the device's default for its format."""
+
+    runtime: str = ""
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise InputError(f"threads must be at least 1, not {self.threads}")
+
+
+DEFAULT_SETTINGS = Settings()
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """Facts of a device that belong to every reading: what it is, and the versions of what runs there.
+
+    ``facts`` holds text and numbers for a table's conditions; nothing in it identifies a person or a unit.
+    """
+
+    id: str
+    kind: str
+    name: str
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadReading:
+    """What it took to get a model ready: ``load_ms`` to load it, ``first_ms`` for its first inference."""
+
+    load_ms: float
+    first_ms: float
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Raw readings of one call: ``latency_ns (repeat,) int64`` in order, and the last inference's outputs."""
+
+    latency_ns: NDArray[np.int64]
+    outputs: Mapping[str, NDArray[np.generic]]
+
+
+class Session(ABC):
+    """One artifact loaded on a device, for exclusive use; a context manager."""
+
+    inputs: tuple[TensorSpec, ...]
+    load: LoadReading
+
+    @abstractmethod
+    def run(self, inputs: Mapping[str, NDArray[np.generic]] | None = None, repeat: int = 1) -> Samples:
+        """Run ``repeat`` times one after the other and time each.
+
+        ``inputs`` maps every name to an array as the model has it (for TFLite that is NHWC); None keeps those
+        of the call before, at first a fixed pseudo-random set.
+
+        Raises:
+            InputError: an input's name, shape or dtype is not the model's, or ``repeat`` is below 1.
+            WorkerLost: the process that runs the model died; the session is gone, the device is not.
+        """
+
+    @abstractmethod
+    def peak_memory_bytes(self) -> int:
+        """Peak memory that loading and running the artifact adds to an otherwise idle process of the runtime.
+
+        Raises:
+            WorkerLost: the process that measures it died.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the artifact; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Device(ABC):
+    """Something that runs artifacts; holding it open keeps other users out; a context manager."""
+
+    id: str
+    formats: Mapping[str, str]
+    """Runtime names, the default of each format first, to the artifact format that each one runs."""
+
+    @abstractmethod
+    def info(self) -> DeviceInfo:
+        """Facts of the device and versions of its runtimes."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, str | int | float]:
+        """What may change while measuring: clocks, governor, load, temperature; read before and after."""
+
+    @abstractmethod
+    def open(self, artifact: Artifact, settings: Settings = DEFAULT_SETTINGS) -> Session:
+        """Load an artifact.
+
+        Raises:
+            ModelError: the runtime refuses it.
+            UnknownName: no such runtime here.
+            DeviceError: the device is busy, unreachable or lost.
+        """
+
+    def meters(self) -> tuple[Meter, ...]:
+        """The energy meters that can be read here and now."""
+        return ()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let other users in; a second call does nothing."""
+
+    def runtime_for(self, artifact: Artifact, settings: Settings) -> str:
+        """The runtime that ``settings`` ask for, or the default for the artifact's format.
+
+        Raises:
+            UnknownName: no such runtime here.
+            InputError: the runtime does not run this format.
+        """
+        for runtime, runs in self.formats.items():
+            if settings.runtime in ("", runtime) and runs == artifact.format:
+                return runtime
+        if settings.runtime and settings.runtime not in self.formats:
+            raise UnknownName("runtime", settings.runtime, self.formats)
+        runtime = settings.runtime or "any runtime here"
+        raise InputError(
+            f"{self.id}: no way to run a .{artifact.format} model with {runtime}",
+            device=self.id,
+            artifact=artifact.name,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_device(identifier: str) -> Device:
+    """The device of an identifier such as ``cpu``, ``cuda:0``, ``android:SERIAL`` or ``ssh://user@host/cpu``.
+
+    What stands before the first ``:`` is the registered name; the implementation parses the rest.
+
+    Raises:
+        UnknownName: no back end of that name.
+        DeviceError: it cannot be reached.
+    """
+    name, _, _ = identifier.partition(":")
+    device: Device = DEVICES.load(name)(identifier)
+    return device

@@ -1,0 +1,164 @@
+"""What Linux tells about the machine itself: its facts, and its state before and after a measurement.
+
+Everything is read from ``/proc`` and ``/sys``; what a machine does not tell is left out. Nothing here
+identifies a person or a unit: no host name, no serial number, no address.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_X86 = {"sse4_2", "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"}
+_AMX = {"amx_tile", "amx_int8", "amx_bf16"}
+_ARM = {"asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"}
+_INSTRUCTIONS = _X86 | _AMX | _ARM
+
+
+class Host:
+    """A Linux machine as ``proc`` and ``sys`` show it."""
+
+    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
+        self._proc = proc
+        self._sys = sys
+
+    def cpu_name(self) -> str:
+        """The processor's marketing name, or its architecture where there is none (most Arm boards)."""
+        fields = self._cpuinfo()
+        return fields.get("model name") or fields.get("Hardware") or f"{platform.machine()} processor"
+
+    def facts(self) -> dict[str, str | int | float]:
+        """What does not change while the machine runs."""
+        fields = self._cpuinfo()
+        flags = set((fields.get("flags") or fields.get("Features") or "").split())
+        facts: dict[str, str | int | float] = {
+            "architecture": platform.machine(),
+            "instructions": " ".join(sorted(flags & _INSTRUCTIONS)),
+            "cores": self._cores(),
+            "usable_cpus": len(os.sched_getaffinity(0)),
+            "virtual_machine": int("hypervisor" in flags),
+            "memory_bytes": _kilobytes(self._text(self._proc / "meminfo"), "MemTotal"),
+            "os": _os_name(),
+            "kernel": platform.release(),
+        }
+        quota = self._cpu_quota()
+        return facts if quota is None else facts | {"cpu_quota": quota}
+
+    def state(self) -> dict[str, str | int | float]:
+        """What may change while measuring; ticks and counts grow, so it is their difference that matters."""
+        state: dict[str, str | int | float] = {}
+        state |= self._clocks()
+        state |= self._load()
+        temperatures = list(self._temperatures_c())
+        if temperatures:
+            state["temperature_c"] = max(temperatures)
+        throttles = self._numbers("devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count")
+        state |= {"thermal_throttle_count": int(sum(throttles))} if throttles else {}
+        mains = [
+            self._text(supply / "online").strip() == "1"
+            for supply in sorted(self._sys.glob("class/power_supply/*"))
+            if self._text(supply / "type").strip() == "Mains"
+        ]
+        return state | ({"on_mains": int(any(mains))} if mains else {})
+
+    def _clocks(self) -> dict[str, str | int | float]:
+        clocks: dict[str, str | int | float] = {}
+        cpufreq = "devices/system/cpu/cpu[0-9]*/cpufreq"
+        governors = {self._text(path).strip() for path in self._sys.glob(f"{cpufreq}/scaling_governor")} - {""}
+        if governors:
+            clocks["governor"] = " ".join(sorted(governors))
+        mhz = [khz / 1e3 for khz in self._numbers(f"{cpufreq}/scaling_cur_freq")]
+        if not mhz:
+            lines = self._text(self._proc / "cpuinfo").splitlines()
+            mhz = [_number(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
+        if mhz:
+            clocks["clock_mhz"] = round(sum(mhz) / len(mhz), 1)
+        boost = self._numbers("devices/system/cpu/cpufreq/boost")
+        no_turbo = self._numbers("devices/system/cpu/intel_pstate/no_turbo")
+        if boost or no_turbo:
+            clocks["boost"] = int(boost[0] == 1 if boost else no_turbo[0] == 0)
+        return clocks
+
+    def _load(self) -> dict[str, str | int | float]:
+        load: dict[str, str | int | float] = {}
+        average = self._text(self._proc / "loadavg").split()
+        if average:
+            load["load_1min"] = _number(average[0])
+        ticks = [int(_number(tick)) for tick in self._stat_cpu()]
+        if len(ticks) >= 8:
+            user, nice, system, _idle, _wait, irq, softirq, steal = ticks[:8]
+            load |= {"busy_ticks": user + nice + system + irq + softirq, "steal_ticks": steal}
+        for line in self._text(self._sys / "fs/cgroup/cpu.stat").splitlines():
+            if line.startswith("nr_throttled "):
+                load["quota_throttle_count"] = int(_number(line.removeprefix("nr_throttled")))
+        return load
+
+    def _temperatures_c(self) -> Iterator[float]:
+        for pattern in ("class/thermal/thermal_zone*/temp", "class/hwmon/hwmon*/temp*_input"):
+            for millidegrees in self._numbers(pattern):
+                # Absent sensors answer with absurd values (-274 °C, 0, 65535).
+                if 0 < millidegrees < 150_000:
+                    yield millidegrees / 1e3
+
+    def _cpuinfo(self) -> Mapping[str, str]:
+        """The fields of the first processor."""
+        pairs = (line.partition(":") for line in self._text(self._proc / "cpuinfo").splitlines())
+        fields: dict[str, str] = {}
+        for key, _, value in pairs:
+            fields.setdefault(key.strip(), value.strip())
+        return fields
+
+    def _cores(self) -> int:
+        """Physical cores: distinct pairs of package and core."""
+        topologies = self._sys.glob("devices/system/cpu/cpu[0-9]*/topology")
+        cores = {(self._text(t / "physical_package_id"), self._text(t / "core_id")) for t in topologies}
+        return len(cores) or os.cpu_count() or 1
+
+    def _cpu_quota(self) -> float | None:
+        """CPUs' worth of time that a container may use; None without a limit."""
+        limit, _, period = self._text(self._sys / "fs/cgroup/cpu.max").partition(" ")
+        quota, length = _number(limit), _number(period)
+        return quota / length if quota > 0 and length > 0 else None
+
+    def _stat_cpu(self) -> list[str]:
+        first = self._text(self._proc / "stat").partition("\n")[0].split()
+        return first[1:] if first[:1] == ["cpu"] else []
+
+    def _numbers(self, pattern: str) -> list[float]:
+        texts = (self._text(path).strip() for path in sorted(self._sys.glob(pattern)))
+        return [_number(text) for text in texts if text.lstrip("-").isdigit()]
+
+    @staticmethod
+    def _text(path: Path) -> str:
+        """A file's text; empty where there is none or it may not be read."""
+        try:
+            return path.read_text(errors="replace")
+        except OSError:
+            return ""
+
+
+def _number(text: str) -> float:
+    """A finite number, or 0 where there is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def _kilobytes(text: str, field: str) -> int:
+    """Bytes of a ``Field:   123 kB`` line."""
+    for line in text.splitlines():
+        if line.startswith(f"{field}:"):
+            return int(_number(line.removeprefix(f"{field}:").removesuffix("kB"))) * 1024
+    return 0
+
+
+def _os_name() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"

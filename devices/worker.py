@@ -1,0 +1,147 @@
+"""The parent's end of a worker process: start it, ask it, notice that it died, end it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from typing import IO
+
+from netdyno.base.errors import ModelError, WorkerLost
+from netdyno.devices.wire import Frame, receive, send
+
+_END_S = 0.5
+_TAIL_BYTES = 8192
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+
+
+class Crashed(WorkerLost):
+    """The worker ended itself through a fault in native code."""
+
+
+class Worker:
+    """A process that answers frames; it ends with this object, with this process, or on :meth:`end`.
+
+    ``module`` is run with ``arguments``; it talks on a socket that is its standard input. It has a session
+    of its own, so that Ctrl-C in a terminal reaches the parent only.
+    """
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        ours, theirs = socket.socketpair()
+        self._socket = ours
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
+        self._lock = threading.Lock()
+        options = ("-P", "-W", "ignore::DeprecationWarning")
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, *options, "-m", module, *arguments],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._end = weakref.finalize(self, _end, self._process, ours, self._stderr)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._end.alive and self._process.poll() is None
+
+    def require_alive(self) -> None:
+        """Make sure that it can be asked.
+
+        Raises:
+            WorkerLost: it died or was ended.
+        """
+        if not self._end.alive:
+            raise WorkerLost("its worker process is gone; open it again")
+        if self._process.poll() is not None:
+            error = self._lost()
+            self.end()
+            raise error
+
+    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+        """Send a request and wait for the answer; ``timeout_s`` is the longest silence that is not a hang.
+
+        Raises:
+            ModelError: the runtime refuses what was asked, in its own words.
+            Crashed: native code in the worker crashed.
+            WorkerLost: the worker died otherwise, or hangs and was killed.
+            DeviceError: it answered with something that is not a frame, and was killed.
+        """
+        with self._lock:
+            self.require_alive()
+            try:
+                reply = self._exchange(request, timeout_s)
+            except BaseException:
+                # The answer to a request that was given up would be taken for that of the next one.
+                self._kill()
+                raise
+        if "refused" in reply.message:
+            raise ModelError(str(reply.message["refused"]))
+        return reply
+
+    def _exchange(self, request: Frame, timeout_s: float) -> Frame:
+        try:
+            self._socket.settimeout(timeout_s)
+            send(self._socket, request)
+            return receive(self._socket)
+        except TimeoutError as error:
+            text = f"the worker process did not answer for {timeout_s:.0f} s and was killed"
+            raise WorkerLost(text) from error
+        except (OSError, WorkerLost) as error:
+            raise self._lost() from error
+
+    def _lost(self) -> WorkerLost:
+        """Why the connection ended: the worker is dead or about to be."""
+        try:
+            code = self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            return WorkerLost("the worker process closed its connection")
+        last = self._last_line()
+        says = f": {last}" if last else ""
+        if -code in _CRASHES:
+            return Crashed(f"crashed with {signal.Signals(-code).name}{says}")
+        end = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        return WorkerLost(f"the worker process {end}{says}")
+
+    def _last_line(self) -> str:
+        """The last line on standard error that is not mere information."""
+        size = os.fstat(self._stderr.fileno()).st_size
+        tail = os.pread(self._stderr.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+        lines = [line.strip() for line in tail.decode(errors="replace").splitlines()]
+        return next((line for line in reversed(lines) if line and not line.startswith("INFO")), "")
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self.end()
+
+    def end(self) -> None:
+        """End the process within a second; a second call does nothing."""
+        self._end()
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _end(process: subprocess.Popen[bytes], stream: socket.socket, stderr: IO[bytes]) -> None:
+    """Close the connection, which ends the worker; make sure that it did; leave no zombie."""
+    stream.close()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    finally:
+        stderr.close()

@@ -1,0 +1,169 @@
+"""A bundle: the folder that ships, with a model in each format, a card, and one golden input and output.
+
+Whoever receives a bundle can check every file against the card and run the golden input on their own device.
+A bundle may come from anywhere, so reading one trusts nothing: what :func:`load_bundle` returns was read once,
+checked, and is held in memory.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.artifact import Artifact, TensorSpec
+from netdyno.base.errors import InputError
+from netdyno.base.files import folder_atomic
+from netdyno.devices.device import Device, Settings
+from netdyno.exporters.card import (
+    CARD,
+    GOLDEN_INPUT,
+    GOLDEN_OUTPUT,
+    Card,
+    entry_of,
+    read_card,
+    read_checked,
+)
+from netdyno.exporters.graph import Graph
+from netdyno.exporters.verify import DEFAULT_SETTINGS, FP32_TOLERANCE, Tensors, Verification, verify
+from netdyno.exporters.writers import write
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and checked: its card, and the bytes of every file that the card lists."""
+
+    path: Path
+    card: Card
+    contents: Mapping[str, bytes] = field(repr=False)
+
+    def artifacts(self) -> list[Artifact]:
+        """The model files, in the card's order."""
+        inputs = (self.card.input,)
+        return [
+            Artifact(self.contents[file.name], file.format, self.card.name, inputs)
+            for file in self.card.files
+            if file.format
+        ]
+
+    def golden(self) -> tuple[Tensors, Tensors]:
+        """An input and the output that belongs to it, float32 NCHW, by name.
+
+        Raises:
+            InputError: not NumPy arrays of the shapes in the card.
+        """
+        card = self.card
+        inputs = {card.input.name: self._array(GOLDEN_INPUT, card.input)}
+        return inputs, {card.output.name: self._array(GOLDEN_OUTPUT, card.output)}
+
+    def _array(self, name: str, spec: TensorSpec) -> NDArray[np.float32]:
+        return _parse_npy(self.contents[name], spec, self.path / name)
+
+
+def write_bundle(
+    graph: Graph,
+    out: Path,
+    formats: Sequence[str],
+    golden_input: NDArray[Any],
+    golden_output: NDArray[Any],
+    card: Mapping[str, Any],
+) -> Bundle:
+    """Write a graph as a bundle, whole or not at all; a bundle that is there already is replaced.
+
+    ``golden_input`` and ``golden_output`` are NCHW. ``card`` is what only the caller knows, as JSON values:
+    normalisation, labels, what was measured and predicted.
+
+    Raises:
+        InputError: ``out`` is something other than a bundle, the arrays do not fit the graph, or the card
+            is not JSON or uses a name that the bundle itself writes.
+        UnknownName: no writer for one of the formats.
+    """
+    if len(graph.inputs) != 1 or len(graph.outputs) != 1 or not formats:
+        raise InputError(f"{graph.name}: a bundle needs one input, one output and at least one format")
+    _require_replaceable(out)
+    taken, made = (TensorSpec(name, graph.shapes[name]) for name in (*graph.inputs, *graph.outputs))
+    contents = {f"model.{name}": write(graph, name).data for name in dict.fromkeys(formats)}
+    contents[GOLDEN_INPUT] = _npy(golden_input, taken)
+    contents[GOLDEN_OUTPUT] = _npy(golden_output, made)
+    files = tuple(entry_of(name, data) for name, data in contents.items())
+    text = Card(graph.name, taken, made, files, dict(card)).to_json()
+    with folder_atomic(out) as folder:
+        (folder / CARD).write_text(text, encoding="utf-8")
+        for name, data in contents.items():
+            (folder / name).write_bytes(data)
+        bundle = load_bundle(folder)  # what cannot be read back never takes an older bundle's place
+    return replace(bundle, path=out)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a bundle and check every file against its card.
+
+    Raises:
+        InputError: not a bundle, or one whose card or golden arrays are malformed.
+        VerificationError: a file is not the one that the card was written for.
+    """
+    card = read_card(path / CARD)
+    bundle = Bundle(path, card, {entry.name: read_checked(path, entry) for entry in card.files})
+    bundle.golden()
+    return bundle
+
+
+def verify_bundle(
+    bundle: Bundle,
+    device: Device,
+    settings: Settings = DEFAULT_SETTINGS,
+    tolerance: float = FP32_TOLERANCE,
+) -> list[Verification]:
+    """Run the golden input through each model that the device has a runtime for, and compare.
+
+    Raises:
+        InputError: the device runs none of the bundle's formats, or a model is broken.
+        DeviceError: the device was lost.
+    """
+    runs = {runs for runtime, runs in device.formats.items() if settings.runtime in ("", runtime)}
+    runnable = [artifact for artifact in bundle.artifacts() if artifact.format in runs]
+    if not runnable:
+        raise InputError(f"{bundle.path}: {device.id} runs none of the models in this bundle", device=device.id)
+    inputs, reference = bundle.golden()
+    return [verify(artifact, device, inputs, reference, settings, tolerance) for artifact in runnable]
+
+
+def _require_replaceable(out: Path) -> None:
+    """A bundle takes the place of an older bundle or an empty folder, never of somebody's other files."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError(f"{out}: not a folder; give the bundle a folder of its own")
+    if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
+        raise InputError(f"{out}: holds other files than a bundle; give the bundle a folder of its own")
+
+
+def _npy(array: NDArray[Any], spec: TensorSpec) -> bytes:
+    if array.shape != spec.shape or not np.isfinite(array).all():
+        raise InputError(
+            f"golden {spec.name}: expected finite numbers of shape {spec.shape}, not {array.shape}"
+        )
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array, dtype="<f4"), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _parse_npy(data: bytes, spec: TensorSpec, path: Path) -> NDArray[np.float32]:
+    """A float32 array of the expected shape; the size is checked before anything of that size is allocated."""
+    file = io.BytesIO(data)
+    try:
+        version = np.lib.format.read_magic(file)
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
+    except Exception as error:  # NumPy evaluates the header as Python literals: a forged one can raise anything
+        raise InputError(f"{path}: not a NumPy array file") from error
+    fits = version == (1, 0) and shape == spec.shape and dtype == np.dtype("<f4") and not fortran_order
+    if not fits or len(data) - file.tell() != 4 * math.prod(spec.shape):
+        raise InputError(f"{path}: not a float32 array of shape {spec.shape}")
+    array = np.frombuffer(data, "<f4", offset=file.tell()).reshape(spec.shape)
+    if not np.isfinite(array).all():
+        raise InputError(f"{path}: holds numbers that are not finite")
+    return array

@@ -1,0 +1,201 @@
+"""A bundle's card (``card.json``): what the model takes and makes, and the digest of every file beside it.
+
+A card that is read may be forged: its types, sizes and file names are all checked here, once.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, TypeGuard
+
+from netdyno.base.artifact import TensorSpec
+from netdyno.base.errors import InputError, VerificationError
+from netdyno.exporters.layout import layout
+
+CARD = "card.json"
+GOLDEN_INPUT = "golden_input.npy"
+GOLDEN_OUTPUT = "golden_output.npy"
+SCHEMA = 1
+_OWN_KEYS = frozenset({"schema", "name", "input", "output", "files"})
+_LARGEST_CARD = 16 * 2**20
+_LARGEST_INTEGER = 2**31 - 1
+# These names and no others: no card can point out of its folder.
+_FILE_NAME = re.compile(r"model\.[a-z0-9_-]{1,32}|golden_input\.npy|golden_output\.npy")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file of a bundle as the card knows it."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+    @property
+    def format(self) -> str | None:
+        """The model's format, or None for a file that is no model."""
+        kind, _, suffix = self.name.partition(".")
+        return suffix if kind == "model" else None
+
+
+def entry_of(name: str, data: bytes) -> FileEntry:
+    """The entry of a file with that content."""
+    return FileEntry(name, len(data), hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True)
+class Card:
+    """A checked card; ``extra`` is what the exporter's caller added: normalisation, labels, readings.
+
+    ``input`` and ``output`` are NCHW; the file says beside them which layout each format has.
+    """
+
+    name: str
+    input: TensorSpec
+    output: TensorSpec
+    files: tuple[FileEntry, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The card as indented JSON.
+
+        Raises:
+            InputError: ``extra`` is not JSON, or uses one of the card's own names.
+        """
+        layouts = {"layouts": {file.format: layout(file.format) for file in self.files if file.format}}
+        document = {
+            "schema": SCHEMA,
+            "name": self.name,
+            "input": asdict(self.input) | layouts,
+            "output": asdict(self.output) | layouts,
+            "files": [asdict(file) for file in self.files],
+        }
+        if clash := sorted(_OWN_KEYS & self.extra.keys()):
+            raise InputError(f"card: the bundle itself writes {', '.join(clash)}; leave it out")
+        try:
+            return json.dumps(document | dict(self.extra), indent=2, allow_nan=False) + "\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"card: not JSON: {error}") from error
+
+
+def read_card(path: Path) -> Card:
+    """Read a card and check every field of it.
+
+    Raises:
+        InputError: no card there, not JSON, or a field that is missing or malformed.
+    """
+    try:
+        document = json.loads(_read_regular(path, _LARGEST_CARD).decode(), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON document in UTF-8: {error}") from error
+    try:
+        return _parse_card(document)
+    except _Malformed as error:
+        raise InputError(f"{path}: not a card: {error}") from error
+
+
+def read_checked(folder: Path, entry: FileEntry) -> bytes:
+    """A file of a bundle, if it is the one that the card lists.
+
+    Raises:
+        InputError: it is not there, or not a regular file.
+        VerificationError: its size or digest is not the card's.
+    """
+    path = folder / entry.name
+    data = _read_regular(path, _LARGEST_INTEGER)
+    if entry_of(entry.name, data) != entry:
+        raise VerificationError(f"{path}: not the file that the card lists: its size or sha256 differs")
+    return data
+
+
+class _Malformed(Exception):
+    """A field of a card that is not what it should be."""
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse_card(document: Any) -> Card:
+    fields = _object(document, "the document")
+    if fields.get("schema") != SCHEMA:
+        raise _Malformed(f"its schema is not {SCHEMA}, the one that this netdyno reads")
+    files = fields.get("files")
+    if not isinstance(files, list):
+        raise _Malformed("files is not a list")
+    entries = tuple(_parse_entry(file) for file in files)
+    names = [entry.name for entry in entries]
+    if len(set(names)) != len(names) or not {GOLDEN_INPUT, GOLDEN_OUTPUT} < set(names):
+        raise _Malformed("files must list a model and both golden arrays, each once")
+    return Card(
+        name=_name(fields, "the document"),
+        input=_parse_spec(fields, "input"),
+        output=_parse_spec(fields, "output"),
+        files=entries,
+        extra={key: value for key, value in fields.items() if key not in _OWN_KEYS},
+    )
+
+
+def _parse_entry(value: Any) -> FileEntry:
+    fields = _object(value, "an entry of files")
+    name, size, digest = fields.get("name"), fields.get("bytes"), fields.get("sha256")
+    if not (isinstance(name, str) and _FILE_NAME.fullmatch(name)):
+        raise _Malformed(f"{name!r:.80} is not a file name of a bundle")
+    if not _is_size(size) or not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
+        raise _Malformed(f"the size or sha256 of {name} is malformed")
+    return FileEntry(name, size, digest)
+
+
+def _parse_spec(fields: Mapping[str, Any], key: str) -> TensorSpec:
+    spec = _object(fields.get(key), key)
+    shape = spec.get("shape")
+    if not (isinstance(shape, list) and 1 <= len(shape) <= 8 and all(_is_size(side) for side in shape)):
+        raise _Malformed(f"{key}: the shape is not a list of 1 to 8 positive numbers")
+    if spec.get("dtype") != "float32":
+        raise _Malformed(f"{key}: the dtype is not float32")
+    return TensorSpec(_name(spec, key), tuple(shape))
+
+
+def _object(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _Malformed(f"{what} is not an object")
+    return value
+
+
+def _name(fields: Mapping[str, Any], what: str) -> str:
+    name = fields.get("name")
+    if not (isinstance(name, str) and 1 <= len(name) <= 200 and name.isprintable()):
+        raise _Malformed(f"the name of {what} is not a line of text")
+    return name
+
+
+def _is_size(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 1 <= value <= _LARGEST_INTEGER
+
+
+def _read_regular(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file: no link to elsewhere, no pipe that never ends."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        raise InputError(f"{path}: cannot be read: {reason}") from error
+    try:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
+            raise InputError(f"{path}: not a regular file of at most {limit} bytes")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    finally:
+        os.close(descriptor)

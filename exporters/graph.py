@@ -1,0 +1,176 @@
+"""The op-level graph: what is measured and what is shipped, before any file format.
+
+Activations are NCHW, convolution weights OIHW, linear weights ``(out, in)``; batch norm is already folded.
+Writers turn the layout into their own. The operators are few on purpose:
+
+============  ==========================  ==================================================
+op            weights                     attributes
+============  ==========================  ==================================================
+conv          weight (O,I/groups,k,k),    stride, padding (same on each side), groups
+              bias (O,)
+linear        weight (out,in), bias       –
+relu          –                           –
+h_swish       –                           – (x · relu6(x+3) / 6)
+h_sigmoid     –                           – (relu6(x+3) / 6)
+global_mean   –                           – (over height and width, kept as 1×1)
+flatten       –                           – ((n, c, 1, 1) to (n, c))
+add, mul      –                           – (mul broadcasts a (n, c, 1, 1) second input)
+identity      –                           –
+============  ==========================  ==================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator: activation inputs and output by name, weights by their names in the graph."""
+
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    weights: tuple[str, ...] = ()
+    attributes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in execution order, with weights (FP32) and the NCHW shape of every activation."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Array]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def last_uses(self) -> dict[str, int]:
+        """Position of the last node that reads each activation; outputs outlive every node."""
+        last = dict.fromkeys(self.inputs, -1)
+        for position, node in enumerate(self.nodes):
+            last[node.output] = position
+            last.update(dict.fromkeys(node.inputs, position))
+        return last | dict.fromkeys(self.outputs, len(self.nodes))
+
+    def peak_activation_bytes(self) -> int:
+        """Largest sum of live FP32 activations in execution order, input and output included, none in place."""
+        size = {name: FP32_BYTES * math.prod(shape) for name, shape in self.shapes.items()}
+        last = self.last_uses()
+        live = set(self.inputs)
+        peak = sum(size[name] for name in live)
+        for position, node in enumerate(self.nodes):
+            live.add(node.output)
+            peak = max(peak, sum(size[name] for name in live))
+            live = {name for name in live if last[name] > position}
+        return peak
+
+
+class GraphBuilder:
+    """Builds a graph node by node; each method returns the name of the activation that it makes."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._inputs: list[str] = []
+        self._nodes: list[Node] = []
+        self._weights: dict[str, Array] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def input(self, name: str, shape: Sequence[int]) -> str:
+        """A graph input of an NCHW (or NC) shape."""
+        self._inputs.append(name)
+        self._shapes[name] = tuple(shape)
+        return name
+
+    def conv(self, x: str, weight: Array, bias: Array, *, name: str, stride: int = 1, groups: int = 1) -> str:
+        """A convolution with a square, odd kernel, padded by half of it on every side."""
+        batch, _, height, width = self._shapes[x]
+        channels, _, kernel, _ = weight.shape
+        shape = (batch, channels, -(-height // stride), -(-width // stride))
+        attributes = {"stride": stride, "padding": kernel // 2, "groups": groups}
+        return self._node("conv", (x,), name, shape, {"weight": weight, "bias": bias}, attributes)
+
+    def linear(self, x: str, weight: Array, bias: Array, *, name: str) -> str:
+        """A fully connected layer on a flat activation."""
+        shape = (self._shapes[x][0], weight.shape[0])
+        return self._node("linear", (x,), name, shape, {"weight": weight, "bias": bias})
+
+    def unary(self, op: str, x: str) -> str:
+        """An operator without weights that keeps the shape: relu, h_swish, h_sigmoid, identity."""
+        return self._node(op, (x,), f"{x}.{op}", self._shapes[x])
+
+    def global_mean(self, x: str) -> str:
+        """The mean over height and width, kept as 1×1."""
+        return self._node("global_mean", (x,), f"{x}.mean", (*self._shapes[x][:2], 1, 1))
+
+    def flatten(self, x: str) -> str:
+        """(n, c, 1, 1) to (n, c)."""
+        return self._node("flatten", (x,), f"{x}.flat", self._shapes[x][:2])
+
+    def add(self, a: str, b: str) -> str:
+        """The sum of two activations of one shape."""
+        return self._node("add", (a, b), f"{a}.add", self._shapes[a])
+
+    def mul(self, a: str, b: str) -> str:
+        """The product; ``b`` may be (n, c, 1, 1)."""
+        return self._node("mul", (a, b), f"{a}.mul", self._shapes[a])
+
+    def build(self, *outputs: str) -> Graph:
+        """The finished graph."""
+        return Graph(self._name, tuple(self._inputs), outputs, tuple(self._nodes), self._weights, self._shapes)
+
+    def _node(
+        self,
+        op: str,
+        inputs: tuple[str, ...],
+        output: str,
+        shape: tuple[int, ...],
+        weights: Mapping[str, Array] | None = None,
+        attributes: Mapping[str, int] | None = None,
+    ) -> str:
+        names = {f"{output}.{part}": value for part, value in (weights or {}).items()}
+        self._weights.update(names)
+        self._shapes[output] = shape
+        self._nodes.append(Node(op, inputs, output, tuple(names), attributes or {}))
+        return output
+
+
+def join(name: str, graphs: Sequence[Graph]) -> Graph:
+    """One graph out of a chain: each graph's single output becomes the next one's single input.
+
+    Names are prefixed by the position (``03.expand``), so that equal layers may repeat.
+    """
+    nodes: list[Node] = []
+    weights: dict[str, Array] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    link = graphs[0].inputs[0]
+    shapes[link] = tuple(graphs[0].shapes[link])
+    inputs = (link,)
+    for position, graph in enumerate(graphs):
+        prefix = f"{position:02d}."
+        rename = {activation: prefix + activation for activation in graph.shapes} | {graph.inputs[0]: link}
+        weights.update({prefix + key: value for key, value in graph.weights.items()})
+        shapes.update({rename[key]: shape for key, shape in graph.shapes.items() if key != graph.inputs[0]})
+        nodes += [
+            replace(
+                node,
+                inputs=tuple(rename[i] for i in node.inputs),
+                output=rename[node.output],
+                weights=tuple(prefix + w for w in node.weights),
+            )
+            for node in graph.nodes
+        ]
+        link = rename[graph.outputs[0]]
+    return Graph(name, inputs, (link,), tuple(nodes), weights, shapes)

@@ -1,0 +1,1 @@
+"""Data sets that supernets are trained on and accuracies are measured with."""

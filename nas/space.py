@@ -1,0 +1,252 @@
+"""What every search space can do: sample, encode, describe its layers, and count exactly, on whole populations.
+
+An architecture is a row of *genes*, option indices ``0 … cardinality − 1``; a population is ``X (n, genes) int64``.
+A space subclasses :class:`Space`, says its gene groups, its vocabulary of layers and which of them an
+architecture uses, and registers under the entry point group ``netdyno.spaces``.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError
+from netdyno.base.registry import Registry
+from netdyno.exporters.graph import FP32_BYTES, Graph, join
+from netdyno.profiler.layer import Layer
+from netdyno.profiler.lower import Weights, lower
+
+SPACES = Registry("space", "netdyno.spaces")
+
+Population = NDArray[np.int64]
+"""``(n, genes)`` option indices; one architecture is ``(genes,)``."""
+
+
+@dataclass(frozen=True)
+class GeneGroup:
+    """``count`` genes of one meaning, under its published name, each an index into ``values``."""
+
+    name: str
+    values: tuple[int, ...]
+    count: int = 1
+
+
+class Space(ABC):
+    """A search space."""
+
+    name: str
+    groups: tuple[GeneGroup, ...]
+    classes: int
+
+    @property
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Keyword arguments that make this space again, as plain JSON values."""
+
+    @abstractmethod
+    def vocabulary(self) -> Sequence[Layer]:
+        """Every layer that occurs in the space, once."""
+
+    @abstractmethod
+    def layer_ids(self, X: Population) -> NDArray[np.int64]:
+        """Layers in execution order, ``(n, slots)`` positions in the vocabulary; −1 where a slot is empty."""
+
+    @abstractmethod
+    def active(self, X: Population) -> NDArray[np.bool_]:
+        """Which genes have an effect, ``(n, genes)``."""
+
+    # Genes -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def cardinalities(self) -> NDArray[np.int64]:
+        """Options per gene, ``(genes,)``."""
+        return np.repeat([len(g.values) for g in self.groups], [g.count for g in self.groups]).astype(np.int64)
+
+    @cached_property
+    def columns(self) -> dict[str, slice]:
+        """Where each gene group stands in a population's columns."""
+        ends = np.cumsum([group.count for group in self.groups]).tolist()
+        return {g.name: slice(end - g.count, end) for g, end in zip(self.groups, ends, strict=True)}
+
+    def sample(self, n: int, seed: int | np.random.Generator) -> Population:
+        """``n`` architectures with independent, uniform genes."""
+        return np.random.default_rng(seed).integers(self.cardinalities, size=(n, len(self.cardinalities)))
+
+    def check(self, X: Any) -> Population:
+        """``X`` as a population of this space; a single architecture becomes a population of one.
+
+        Raises:
+            InputError: wrong shape or type, or an index out of its gene's range.
+        """
+        population = np.atleast_2d(np.asarray(X))
+        genes = len(self.cardinalities)
+        if population.ndim != 2 or population.shape[1] != genes or population.dtype.kind not in "iu":
+            raise InputError(
+                f"{self.name}: an architecture is {genes} integers (option indices), "
+                f"not {population.dtype} of shape {population.shape}"
+            )
+        wrong = (population < 0) | (population >= self.cardinalities)
+        if wrong.any():
+            row, gene = np.argwhere(wrong)[0].tolist()
+            raise InputError(
+                f"{self.name}: gene {gene} of architecture {row} is {population[row, gene]}; "
+                f"it has options 0 to {self.cardinalities[gene] - 1}"
+            )
+        return population.astype(np.int64, copy=False)
+
+    def encode(self, architectures: Iterable[Mapping[str, Sequence[int]]]) -> Population:
+        """Genes of architectures in the published form: a dictionary of values for each gene group.
+
+        Raises:
+            InputError: a group is missing or of the wrong length, or a value is not in the space.
+        """
+        rows = list(architectures)
+        parts = [np.empty((len(rows), 0), np.int64)]
+        for group in self.groups:
+            index = {value: option for option, value in enumerate(group.values)}
+            part = np.empty((len(rows), group.count), np.int64)
+            for position, row in enumerate(rows):
+                values = row.get(group.name, ())
+                if len(values) != group.count or not all(value in index for value in values):
+                    raise InputError(
+                        f"{self.name}: {group.name!r} of architecture {position} must be "
+                        f"{group.count} of {list(group.values)}, not {values}"
+                    )
+                part[position] = [index[value] for value in values]
+            parts.append(part)
+        return np.concatenate(parts, axis=1)
+
+    def decode(self, X: Population) -> list[dict[str, list[int]]]:
+        """The published form of each architecture; :meth:`encode` reads it back."""
+        population = self.check(X)
+        columns = {
+            group.name: np.asarray(group.values)[population[:, self.columns[group.name]]].tolist()
+            for group in self.groups
+        }
+        return [{name: rows[i] for name, rows in columns.items()} for i in range(len(population))]
+
+    def canonical(self, X: Population) -> Population:
+        """The same architectures with inactive genes zeroed: equal rows are equal networks."""
+        population = self.check(X)
+        return np.where(self.active(population), population, 0)
+
+    def features(self, X: Population) -> NDArray[np.float64]:
+        """Masked one-hot encoding for predictors, ``(n, sum of cardinalities)``: inactive genes are all zero."""
+        population = self.check(X)
+        offsets = np.cumsum(self.cardinalities) - self.cardinalities
+        encoded = np.zeros((len(population), int(self.cardinalities.sum())))
+        row, gene = np.nonzero(self.active(population))
+        encoded[row, offsets[gene] + population[row, gene]] = 1.0
+        return encoded
+
+    # Networks ----------------------------------------------------------------------------------------------------
+
+    def layers(self, genes: Population) -> list[Layer]:
+        """The layers of one architecture in execution order."""
+        vocabulary = self.vocabulary()
+        return [vocabulary[i] for i in self.layer_ids(self.check(genes))[0] if i >= 0]
+
+    def graph(self, genes: Population, weights: Sequence[Weights] | None = None) -> Graph:
+        """The op-level graph of one architecture; ``weights`` holds one mapping a layer, see ``lower``."""
+        layers = self.layers(genes)
+        each: Sequence[Weights | None] = [None] * len(layers) if weights is None else weights
+        return join(self.name, [lower(layer, own) for layer, own in zip(layers, each, strict=True)])
+
+    def macs(self, X: Population) -> NDArray[np.int64]:
+        """Multiply-accumulates of one inference, ``(n,)``, exact."""
+        return self._sum(self._layer_macs, X)
+
+    def params(self, X: Population) -> NDArray[np.int64]:
+        """Trained parameters, ``(n,)``, exact."""
+        return self._sum(self._layer_params, X)
+
+    def peak_activation_bytes(self, X: Population) -> NDArray[np.int64]:
+        """Largest sum of live FP32 activations of one inference in execution order, ``(n,)``, exact."""
+        ids = self.layer_ids(self.check(X))
+        return np.where(ids >= 0, self._layer_peaks[ids], 0).max(axis=1)
+
+    @cached_property
+    def _layer_macs(self) -> NDArray[np.int64]:
+        return np.array([layer.macs for layer in self.vocabulary()], np.int64)
+
+    @cached_property
+    def _layer_params(self) -> NDArray[np.int64]:
+        return np.array([layer.params for layer in self.vocabulary()], np.int64)
+
+    @cached_property
+    def _layer_peaks(self) -> NDArray[np.int64]:
+        return np.array([layer.peak_activation_bytes for layer in self.vocabulary()], np.int64)
+
+    def _sum(self, per_layer: NDArray[np.int64], X: Population) -> NDArray[np.int64]:
+        ids = self.layer_ids(self.check(X))
+        return np.where(ids >= 0, per_layer[ids], 0).sum(axis=1)
+
+    @property
+    def size(self) -> int:
+        """How many gene settings there are (inactive genes counted)."""
+        return math.prod(self.cardinalities.tolist())
+
+    def weight_bytes(self) -> NDArray[np.int64]:
+        """FP32 bytes of each vocabulary layer's parameters, ``(vocabulary,)``."""
+        return FP32_BYTES * self._layer_params
+
+    def __repr__(self) -> str:
+        return f"{format_space(self)}"
+
+
+def make_space(name: str, **parameters: Any) -> Space:
+    """The space of a registered name, with the parameters that it takes.
+
+    Raises:
+        UnknownName: no such space.
+        InputError: no such parameter, or a value that it cannot have.
+    """
+    build = SPACES.load(name)
+    try:
+        space: Space = build(**parameters)
+    except TypeError as error:
+        raise InputError(f"space {name}: {error}") from error
+    return space
+
+
+def parse_space(text: str) -> Space:
+    """The space of a name with optional parameters: ``ofa-mobilenetv3:width=0.25,resolutions=48/56/64``.
+
+    Raises:
+        UnknownName: no such space.
+        InputError: not of that form, or a parameter that the space does not take.
+    """
+    name, _, settings = text.partition(":")
+    parameters: dict[str, Any] = {}
+    for setting in filter(None, settings.split(",")):
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"space {text!r}: write parameters as name=value, several values as 48/56/64")
+        values = [_number(text, part) for part in value.split("/")]
+        parameters[key.strip()] = values if key.strip() == "resolutions" else values[0]
+    return make_space(name, **parameters)
+
+
+def format_space(space: Space) -> str:
+    """Text from which :func:`parse_space` makes the space again."""
+    settings = (
+        f"{key}={'/'.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in space.parameters.items()
+    )
+    return f"{space.name}:{','.join(settings)}"
+
+
+def _number(text: str, part: str) -> int | float:
+    for convert in (int, float):
+        try:
+            return convert(part)
+        except ValueError:
+            continue
+    raise InputError(f"space {text!r}: not a number: {part!r}")

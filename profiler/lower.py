@@ -1,0 +1,108 @@
+"""Lower a layer to the op-level graph that is both measured and shipped."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from functools import singledispatch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.exporters.graph import Graph, GraphBuilder
+from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv, Overhead
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+def lower(layer: Layer, weights: Weights | None = None) -> Graph:
+    """The graph of a layer, batch norm folded.
+
+    ``weights`` holds ``PART.weight`` and ``PART.bias`` with the shapes of :func:`weight_shapes`; without them the
+    graph gets fixed random ones of a realistic scale, which is all that a measurement needs.
+    """
+    builder = GraphBuilder(layer.kind)
+    x = builder.input("input", layer.input_shape)
+    return builder.build(_emit(layer, builder, x, random_weights(layer) if weights is None else weights))
+
+
+def weight_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """Shape of each weight by its part: convolutions ``(O, I/groups, k, k)``, linear ``(out, in)``."""
+    match layer:
+        case Conv():
+            return {"conv": (layer.cout, layer.cin, layer.kernel, layer.kernel)}
+        case Linear():
+            return {"linear": (layer.cout, layer.cin)}
+        case MBConv():
+            shapes: dict[str, tuple[int, ...]] = {}
+            if layer.expands:
+                shapes["expand"] = (layer.mid, layer.cin, 1, 1)
+            shapes["depthwise"] = (layer.mid, 1, layer.kernel, layer.kernel)
+            if layer.se:
+                shapes["reduce"] = (layer.se, layer.mid, 1, 1)
+                shapes["excite"] = (layer.mid, layer.se, 1, 1)
+            return shapes | {"project": (layer.cout, layer.mid, 1, 1)}
+        case _:
+            return {}
+
+
+def random_weights(layer: Layer) -> dict[str, NDArray[np.float32]]:
+    """Weights that keep activations at unit scale, the same for a key on every machine."""
+    generator = np.random.default_rng(zlib.crc32(layer.key.encode()))
+    weights: dict[str, NDArray[np.float32]] = {}
+    for part, shape in weight_shapes(layer).items():
+        fan_in = int(np.prod(shape[1:]))
+        weights[f"{part}.weight"] = generator.standard_normal(shape, np.float32) * np.float32(fan_in**-0.5)
+        weights[f"{part}.bias"] = np.zeros(shape[0], np.float32)
+    return weights
+
+
+@singledispatch
+def _emit(layer: Layer, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    raise TypeError(f"no lowering for a {layer.kind} layer")
+
+
+@_emit.register
+def _(layer: Overhead, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return builder.unary("identity", x)
+
+
+@_emit.register
+def _(layer: Conv, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    y = _conv(builder, x, weights, "conv", stride=layer.stride)
+    return _activate(builder, y, layer.act)
+
+
+@_emit.register
+def _(layer: MBConv, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    y = x
+    if layer.expands:
+        y = _activate(builder, _conv(builder, y, weights, "expand"), layer.act)
+    y = _conv(builder, y, weights, "depthwise", stride=layer.stride, groups=layer.mid)
+    y = _activate(builder, y, layer.act)
+    if layer.se:
+        gate = builder.global_mean(y)
+        gate = builder.unary("relu", _conv(builder, gate, weights, "reduce"))
+        gate = builder.unary("h_sigmoid", _conv(builder, gate, weights, "excite"))
+        y = builder.mul(y, gate)
+    y = _conv(builder, y, weights, "project")
+    return builder.add(y, x) if layer.skip else y
+
+
+@_emit.register
+def _(layer: GlobalPool, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return builder.global_mean(x)
+
+
+@_emit.register
+def _(layer: Linear, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return builder.linear(builder.flatten(x), weights["linear.weight"], weights["linear.bias"], name="linear")
+
+
+def _conv(builder: GraphBuilder, x: str, weights: Weights, part: str, stride: int = 1, groups: int = 1) -> str:
+    weight, bias = weights[f"{part}.weight"], weights[f"{part}.bias"]
+    return builder.conv(x, weight, bias, name=part, stride=stride, groups=groups)
+
+
+def _activate(builder: GraphBuilder, x: str, act: str) -> str:
+    return x if act == "none" else builder.unary(act, x)
