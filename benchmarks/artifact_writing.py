@@ -112,11 +112,7 @@ def measure(name: str, block: Block) -> dict[str, object]:
     rounds = [{key: time_ms(call) for key, call in calls.items()} for _ in range(ROUNDS)]
     times = {key: summary([one[key] for one in rounds]) for key in calls}
     ratios = {key: times["torch_onnx_export"]["median_ms"] / times[key]["median_ms"] for key in LIMITS_MS}
-    return (
-        asdict(block)
-        | times
-        | {"speedup_over_torch_onnx_export": {key: round(r, 2) for key, r in ratios.items()}}
-    )
+    return asdict(block) | times | {"speedup_over_torch_onnx_export": {key: round(r, 2) for key, r in ratios.items()}}
 
 
 def summary(times: list[float]) -> dict[str, float]:

@@ -58,7 +58,7 @@ class OnnxRuntimeModel(Model):
     }
 
     def __init__(self, data: bytes, shapes: Shapes, threads: int) -> None:
-        import onnxruntime  # noqa: PLC0415
+        import onnxruntime
 
         onnxruntime.set_default_logger_severity(4)
         options = onnxruntime.SessionOptions()
@@ -101,7 +101,7 @@ class LiteRtModel(Model):
     def __init__(self, data: bytes, shapes: Shapes, threads: int) -> None:
         if data[4:8] != b"TFL3":
             raise ModelError("not a TFLite model: its identifier is missing")
-        from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
+        from ai_edge_litert.interpreter import Interpreter
 
         self._interpreter = Interpreter(model_content=data, num_threads=threads)
         details = self._interpreter.get_input_details()
@@ -156,12 +156,8 @@ def _concrete(name: str, dimensions: Sequence[Any], dtype: str, given: tuple[int
     if given is None:
         given = tuple(side for side in sides if side is not None)
         if len(given) < len(sides):
-            raise ModelError(
-                f"the shape of input {name!r} is open ({_x(sides)}); give its shape with --input-shape"
-            )
-    if len(given) != len(sides) or any(
-        side not in (None, known) for side, known in zip(sides, given, strict=True)
-    ):
+            raise ModelError(f"the shape of input {name!r} is open ({_x(sides)}); give its shape with --input-shape")
+    if len(given) != len(sides) or any(side not in (None, known) for side, known in zip(sides, given, strict=True)):
         raise ModelError(f"input {name!r} is {_x(sides)} in the model, not {_x(given)}")
     if math.prod(given) * np.dtype(dtype).itemsize > MAX_ARRAYS_BYTES:
         raise ModelError(f"input {name!r} is too large: {_x(given)}")

@@ -15,8 +15,6 @@
         pass
 """
 
-# ruff: noqa: S101
-
 from __future__ import annotations
 
 import json

@@ -31,6 +31,7 @@ from netdyno.exporters.card import (
     read_checked,
 )
 from netdyno.exporters.graph import Graph
+from netdyno.exporters.layout import spec_in
 from netdyno.exporters.verify import DEFAULT_SETTINGS, FP32_TOLERANCE, Tensors, Verification, verify
 from netdyno.exporters.writers import write
 
@@ -45,10 +46,10 @@ class Bundle:
 
     def artifacts(self) -> list[Artifact]:
         """The model files, in the card's order."""
-        inputs = (self.card.input,)
+        card = self.card
         return [
-            Artifact(self.contents[file.name], file.format, self.card.name, inputs)
-            for file in self.card.files
+            Artifact(self.contents[file.name], file.format, card.name, (spec_in(card.input, file.format),))
+            for file in card.files
             if file.format
         ]
 
@@ -144,9 +145,7 @@ def _require_replaceable(out: Path) -> None:
 
 def _npy(array: NDArray[Any], spec: TensorSpec) -> bytes:
     if array.shape != spec.shape or not np.isfinite(array).all():
-        raise InputError(
-            f"golden {spec.name}: expected finite numbers of shape {spec.shape}, not {array.shape}"
-        )
+        raise InputError(f"golden {spec.name}: expected finite numbers of shape {spec.shape}, not {array.shape}")
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array, dtype="<f4"), allow_pickle=False)
     return buffer.getvalue()

@@ -40,9 +40,7 @@ class FlatModel:
             self._constants[name] = self._tensor(name, value.shape, kind, buffer=len(self._buffers) - 1)
         return self._constants[name]
 
-    def operator(
-        self, code: int, inputs: Sequence[int], output: int, options: Any = None, version: int = 1
-    ) -> None:
+    def operator(self, code: int, inputs: Sequence[int], output: int, options: Any = None, version: int = 1) -> None:
         """An operator of ``schema.BuiltinOperator``; ``options`` is its ``…OptionsT``, if it has one."""
         operator = schema.OperatorT()
         operator.opcodeIndex = self._codes.setdefault((code, version), len(self._codes))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
+
+from netdyno.base.artifact import TensorSpec
 
 NHWC_FORMATS = frozenset({"tflite"})
 
@@ -18,6 +21,11 @@ def layout(format: str) -> str:
 def nhwc_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """``(n, c, h, w)`` to ``(n, h, w, c)``; any other rank stays as it is."""
     return (shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else shape
+
+
+def spec_in(spec: TensorSpec, format: str) -> TensorSpec:
+    """An NCHW tensor's spec as a format's files have it."""
+    return replace(spec, shape=nhwc_shape(spec.shape)) if layout(format) == "NHWC" else spec
 
 
 def to_format(tensors: Mapping[str, NDArray[Any]], format: str) -> dict[str, NDArray[Any]]:

@@ -23,7 +23,7 @@ _GROUPED_CONV_VERSION = 6
 
 
 def write_tflite(graph: Graph) -> Artifact:
-    """Write a graph as an FP32 TFLite model: NHWC in the file, NCHW in ``Artifact.inputs``.
+    """Write a graph as an FP32 TFLite model: NHWC in the file and so in ``Artifact.inputs``.
 
     A relu that alone reads a convolution, linear layer or addition is fused into it.
 
@@ -35,7 +35,7 @@ def write_tflite(graph: Graph) -> Artifact:
     for node, activation in _fuse_relu(graph):
         emitter_for(node, EMITTERS, "tflite")(writing, node, activation)
     data = writing.model.finish(graph.name, inputs, [writing.activation(name) for name in graph.outputs])
-    specs = tuple(TensorSpec(name, graph.shapes[name]) for name in graph.inputs)
+    specs = tuple(TensorSpec(name, nhwc_shape(graph.shapes[name])) for name in graph.inputs)
     return Artifact(data, "tflite", graph.name, specs)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.base.registry import Registry
-from netdyno.exporters.graph import FP32_BYTES, Graph, join
+from netdyno.exporters.graph import Graph, join
 from netdyno.profiler.layer import Layer
 from netdyno.profiler.lower import Weights, lower
 
@@ -169,36 +169,34 @@ class Space(ABC):
 
     def peak_activation_bytes(self, X: Population) -> NDArray[np.int64]:
         """Largest sum of live FP32 activations of one inference in execution order, ``(n,)``, exact."""
-        ids = self.layer_ids(self.check(X))
-        return np.where(ids >= 0, self._layer_peaks[ids], 0).max(axis=1)
+        peaks: NDArray[np.int64] = self._layer_peaks[self.layer_ids(self.check(X))].max(axis=1)
+        return peaks
+
+    # An empty slot's id, −1, finds the last entry of these, a zero.
 
     @cached_property
     def _layer_macs(self) -> NDArray[np.int64]:
-        return np.array([layer.macs for layer in self.vocabulary()], np.int64)
+        return np.array([*(layer.macs for layer in self.vocabulary()), 0], np.int64)
 
     @cached_property
     def _layer_params(self) -> NDArray[np.int64]:
-        return np.array([layer.params for layer in self.vocabulary()], np.int64)
+        return np.array([*(layer.params for layer in self.vocabulary()), 0], np.int64)
 
     @cached_property
     def _layer_peaks(self) -> NDArray[np.int64]:
-        return np.array([layer.peak_activation_bytes for layer in self.vocabulary()], np.int64)
+        return np.array([*(layer.peak_activation_bytes for layer in self.vocabulary()), 0], np.int64)
 
     def _sum(self, per_layer: NDArray[np.int64], X: Population) -> NDArray[np.int64]:
-        ids = self.layer_ids(self.check(X))
-        return np.where(ids >= 0, per_layer[ids], 0).sum(axis=1)
+        total: NDArray[np.int64] = per_layer[self.layer_ids(self.check(X))].sum(axis=1)
+        return total
 
     @property
     def size(self) -> int:
         """How many gene settings there are (inactive genes counted)."""
         return math.prod(self.cardinalities.tolist())
 
-    def weight_bytes(self) -> NDArray[np.int64]:
-        """FP32 bytes of each vocabulary layer's parameters, ``(vocabulary,)``."""
-        return FP32_BYTES * self._layer_params
-
     def __repr__(self) -> str:
-        return f"{format_space(self)}"
+        return format_space(self)
 
 
 def make_space(name: str, **parameters: Any) -> Space:
@@ -250,3 +248,22 @@ def _number(text: str, part: str) -> int | float:
         except ValueError:
             continue
     raise InputError(f"space {text!r}: not a number: {part!r}")
+
+
+def format_genes(genes: Population) -> str:
+    """One architecture as text for a table's ``genes`` column: option indices with spaces between."""
+    return " ".join(map(str, np.asarray(genes).tolist()))
+
+
+def parse_genes(space: Space, text: str) -> Population:
+    """The architecture ``(genes,)`` of such a text.
+
+    Raises:
+        InputError: not an architecture of this space.
+    """
+    try:
+        genes = np.array([int(gene) for gene in text.split()], np.int64)
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"not an architecture: {text[:80]!r}") from error
+    found: Population = space.check(genes)[0]
+    return found

@@ -250,3 +250,9 @@ def _parse_value(key: str, name: str, text: str) -> int | str:
     if not _NUMBER.fullmatch(text) or not (0 if may_be_zero else 1) <= int(text) <= largest:
         raise InputError(f"{key!r}: {name} is no valid number: {text!r}", layer=key)
     return int(text)
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Channels as the MobileNets round them: a multiple of ``divisor``, at least one, not below 90 % of ``value``."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded

@@ -17,8 +17,8 @@ from netdyno.nas.data.dataset import Dataset
 SIZE = 64
 ORIGINAL = 8
 SPLITS = {"train": (0, 1197), "val": (1197, 1497), "test": (1497, 1797)}
-COUNTS = {"train": 9_000, "val": 1_500, "test": 1_500}
-PIECES, PIECE = 12, 4
+COUNTS = {"train": 9_000, "val": 2_400, "test": 2_400}
+PIECES, PIECE = 10, 4
 CHUNK = 100
 MEAN, STD = 0.4, 0.25
 
@@ -34,9 +34,7 @@ def load_digits(split: str, seed: int = 0) -> Dataset:
     count = COUNTS[split]
     order = np.concatenate([generator.permutation(len(originals)) for _ in range(count // len(originals) + 1)])
     chosen = order[:count]
-    images = np.concatenate(
-        [_render(originals, chosen[i : i + CHUNK], generator) for i in range(0, count, CHUNK)]
-    )
+    images = np.concatenate([_render(originals, chosen[i : i + CHUNK], generator) for i in range(0, count, CHUNK)])
     return Dataset(
         name="digits",
         images=(images - np.float32(MEAN)) / np.float32(STD),
@@ -61,11 +59,11 @@ def _originals(split: str) -> tuple[Images, NDArray[np.int64]]:
 def _render(originals: Images, chosen: NDArray[np.int64], generator: np.random.Generator) -> Images:
     """``(n, 3, 64, 64)`` in 0 … 1: a bright digit over duller litter on a darker, shaded, tinted ground."""
     n = len(chosen)
-    digit = _place(originals[chosen], generator, scale=(4.0, 6.5), shift=7.0)
+    digit = _place(originals[chosen], generator, scale=(3.0, 4.8), shift=9.0)
     litter = _place(_litter(originals, n, generator), generator, scale=(2.5, 4.0), shift=4.0)
     ground = _uniform(generator, 0.1, 0.4, (n, 3, 1, 1))
-    ink = ground + _uniform(generator, 0.25, 0.6, (n, 1, 1, 1))
-    stain = ground + _uniform(generator, -0.1, 0.3, (n, 1, 1, 1))
+    ink = ground + _uniform(generator, 0.3, 0.6, (n, 1, 1, 1))
+    stain = ground + _uniform(generator, -0.1, 0.25, (n, 1, 1, 1))
     image = ground + _shading(generator, n)
     image = image + litter[:, None] * (stain - image)
     image = image + digit[:, None] * (ink - image)
@@ -96,26 +94,25 @@ def _shading(generator: np.random.Generator, n: int) -> Images:
     """A slow gradient across the canvas."""
     axis = np.linspace(-1, 1, SIZE, dtype=np.float32)
     slope = _uniform(generator, -0.15, 0.15, (2, n, 1, 1, 1))
-    return slope[0] * axis[:, None] + slope[1] * axis
+    shade: Images = slope[0] * axis[:, None] + slope[1] * axis
+    return shade
 
 
-def _place(
-    strokes: Images, generator: np.random.Generator, scale: tuple[float, float], shift: float
-) -> Images:
+def _place(strokes: Images, generator: np.random.Generator, scale: tuple[float, float], shift: float) -> Images:
     """``(n, 64, 64)``: each stroke image ``(n, s, s)`` under a random affine map, sampled bilinearly.
 
     ``scale``: canvas pixels for a stroke pixel; ``shift``: largest distance of the centre, in canvas pixels.
     """
-    n, side = strokes.shape[:2]
-    angle, shear = generator.uniform(-0.5, 0.5, n), generator.uniform(-0.25, 0.25, n)
-    zoom = generator.uniform(*scale, n)
+    n, side, _ = strokes.shape
+    angle, shear = generator.uniform(-0.35, 0.35, n), generator.uniform(-0.2, 0.2, n)
+    zoom = _uniform(generator, *scale, (n,))
     rotation = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], -1).reshape(n, 2, 2)
     skew = np.stack([np.ones(n), shear, np.zeros(n), np.ones(n)], -1).reshape(n, 2, 2)
     inverse = (rotation @ skew / zoom[:, None, None]).astype(np.float32)
     centre = _uniform(generator, -shift, shift, (n, 2, 1, 1)) + np.float32((SIZE - 1) / 2)
     grid = np.mgrid[:SIZE, :SIZE].astype(np.float32) - centre
     points = np.einsum("nij,njhw->inhw", inverse, grid) + np.float32((side - 1) / 2)
-    return _bilinear(strokes, *points)
+    return _bilinear(strokes, points[0], points[1])
 
 
 def _bilinear(images: Images, row: Images, column: Images) -> Images:
@@ -129,4 +126,5 @@ def _bilinear(images: Images, row: Images, column: Images) -> Images:
     flat = padded.ravel()
     upper = flat[first] * (1 - fc) + flat[first + 1] * fc
     lower = flat[first + side] * (1 - fc) + flat[first + side + 1] * fc
-    return upper * (1 - fr) + lower * fr
+    values: Images = upper * (1 - fr) + lower * fr
+    return values

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.nas.space import GeneGroup, Population, Space
-from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv
+from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
 
 KERNELS = (3, 5, 7)
 EXPANSIONS = (3, 4, 6)
@@ -32,12 +32,6 @@ SMALLEST_RESOLUTION = 32
 LARGEST_RESOLUTION = 1024
 
 
-def make_divisible(value: float, divisor: int = 8) -> int:
-    """The nearest multiple of ``divisor`` that is at least one of them and not below 90 % of ``value``."""
-    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * value else rounded
-
-
 class OfaMobileNetV3(Space):
     """OFA MobileNetV3 of any width, for any set of input resolutions and number of classes.
 
@@ -47,9 +41,7 @@ class OfaMobileNetV3(Space):
 
     name = "ofa-mobilenetv3"
 
-    def __init__(
-        self, width: float = 1.0, resolutions: Sequence[int] = RESOLUTIONS, classes: int = 1000
-    ) -> None:
+    def __init__(self, width: float = 1.0, resolutions: Sequence[int] = RESOLUTIONS, classes: int = 1000) -> None:
         self.width = float(width)
         self.resolutions = tuple(int(r) for r in resolutions)
         self.classes = int(classes)

@@ -5,12 +5,14 @@ Attribute names follow the published Once-for-All checkpoints, so that those loa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def active_kernel(weight: Tensor, kernel: int, matrices: dict[int, Tensor]) -> Tensor:
+def active_kernel(weight: Tensor, kernel: int, matrices: Mapping[int, Tensor]) -> Tensor:
     """The depthwise weights for ``kernel``, from the largest: centre crop, then a learned linear map, step by step.
 
     ``weight``: ``(channels, 1, k, k)``; ``matrices`` maps each smaller size to its ``(size², size²)`` matrix. A 3×3

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from netdyno.nas.space import Population
@@ -18,11 +17,10 @@ from netdyno.nas.spaces.ofa_mobilenetv3 import (
     UNIT_BLOCKS,
     UNITS,
     OfaMobileNetV3,
-    make_divisible,
 )
 from netdyno.nas.supernets.dynamic import ElasticBatchNorm, ElasticConv, ElasticDepthwise, ElasticExcitation
 from netdyno.nas.supernets.subnet import ConvModule, LinearModule, MBConvModule, Subnet, activate
-from netdyno.profiler.layer import Conv, Linear, MBConv
+from netdyno.profiler.layer import MBConv, make_divisible
 
 
 class StaticConv(nn.Module):
@@ -51,9 +49,7 @@ class ElasticMBConv(nn.Module):
         self.act = ACTIVATIONS[unit]
         self.skip = stride == 1 and cin == cout
         self.inverted_bottleneck = nn.ModuleDict({"conv": ElasticConv(cin, mid), "bn": ElasticBatchNorm(mid)})
-        self.depth_conv = nn.ModuleDict(
-            {"conv": ElasticDepthwise(mid, KERNELS, stride), "bn": ElasticBatchNorm(mid)}
-        )
+        self.depth_conv = nn.ModuleDict({"conv": ElasticDepthwise(mid, KERNELS, stride), "bn": ElasticBatchNorm(mid)})
         if EXCITED[unit]:
             self.depth_conv["se"] = ElasticExcitation(mid, make_divisible(mid // 4))
         self.point_linear = nn.ModuleDict({"conv": ElasticConv(mid, cout), "bn": ElasticBatchNorm(cout)})
@@ -67,7 +63,8 @@ class ElasticMBConv(nn.Module):
         if "se" in self.depth_conv:
             y = self.depth_conv["se"](y, make_divisible(mid // 4))
         y = self.point_linear["bn"](self.point_linear["conv"](y, self.cout))
-        return y + x if self.skip else y
+        z: Tensor = y + x if self.skip else y
+        return z
 
     def copy_to(self, module: MBConvModule, layer: MBConv) -> None:
         """Copy the active weights into a plain block."""
@@ -106,7 +103,9 @@ class OfaMobileNetV3Supernet(nn.Module):
         width = space.channels
         self.first_conv = StaticConv(3, width[0], 3, 2, "h_swish")
         depthwise = StaticConv(width[0], width[0], 3, 1, "relu", groups=width[0])
-        static = nn.ModuleDict({"depth_conv": depthwise, "point_linear": StaticConv(width[0], width[1], 1, 1, "none")})
+        static = nn.ModuleDict(
+            {"depth_conv": depthwise, "point_linear": StaticConv(width[0], width[1], 1, 1, "none")}
+        )
         blocks = [Block(static)]
         for unit in range(UNITS):
             for block in range(UNIT_BLOCKS):
@@ -118,6 +117,14 @@ class OfaMobileNetV3Supernet(nn.Module):
         self.feature_mix_layer = StaticConv(width[7], width[8], 1, 1, "h_swish", norm=False)
         self.classifier = nn.ModuleDict({"linear": nn.Linear(width[8], space.classes)})
         self.apply(_initialise)
+        self._start_skips_empty()
+
+    def _start_skips_empty(self) -> None:
+        """Blocks with a skip begin as the identity, so that subnets of all depths begin alike (Goyal et al. 2017)."""
+        for block in self.blocks[1:]:
+            elastic = cast(ElasticMBConv, cast(Block, block).conv)
+            if elastic.skip:
+                nn.init.zeros_(cast(ElasticBatchNorm, elastic.point_linear["bn"]).bn.weight)
 
     def forward(self, x: Tensor, genes: Population) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, 3, r, r)`` by one architecture ``(46,)``; ``r`` is the caller's."""

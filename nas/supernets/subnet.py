@@ -83,7 +83,8 @@ class MBConvModule(LayerModule):
             gate = y.mean((2, 3), keepdim=True)
             y = y * F.hardsigmoid(self.excite(F.relu(self.reduce(gate))))
         y = self.project_bn(self.project(y))
-        return y + x if self.skip else y
+        z: Tensor = y + x if self.skip else y
+        return z
 
     def folded(self) -> Folded:
         """Every convolution of the block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,21 +15,23 @@ from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
 from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
 
+SMALLEST_EVERY = 4
+
 
 @dataclass(frozen=True)
 class Training:
     """How a supernet is trained.
 
-    ``steps`` optimiser steps of ``batch`` images; in each the largest subnet learns the labels, and the smallest
-    and ``random_subnets`` others learn the labels and the largest one's answers in equal parts (the sandwich rule with
-    in-place distillation, Yu & Huang 2019).
+    ``steps`` optimiser steps of ``batch`` images; in each the largest subnet learns the labels, and the
+    others learn the labels and the largest one's answers in equal parts: ``random_subnets`` random ones, and the
+    smallest every fourth step (the sandwich rule with in-place distillation, Yu & Huang 2019).
     """
 
-    steps: int = 600
+    steps: int = 450
     batch: int = 64
-    learning_rate: float = 4e-3
+    learning_rate: float = 2e-2
     weight_decay: float = 1e-2
-    random_subnets: int = 1
+    random_subnets: int = 2
     seed: int = 0
 
 
@@ -64,7 +67,10 @@ def train_supernet(
     for step in range(training.steps):
         chosen = torch.from_numpy(generator.integers(len(data), size=training.batch))
         optimiser.zero_grad()
-        losses.append(_sandwich(supernet, images[chosen], labels[chosen], generator, training.random_subnets))
+        students = [*supernet.space.sample(training.random_subnets, generator)]
+        if step % SMALLEST_EVERY == 0:
+            students.append(supernet.space.smallest())
+        losses.append(_sandwich(supernet, images[chosen], labels[chosen], students))
         torch.nn.utils.clip_grad_norm_(supernet.parameters(), 5.0)
         optimiser.step()
         schedule.step()
@@ -74,13 +80,9 @@ def train_supernet(
 
 
 def _sandwich(
-    supernet: OfaMobileNetV3Supernet,
-    images: Tensor,
-    labels: Tensor,
-    generator: np.random.Generator,
-    random_subnets: int,
+    supernet: OfaMobileNetV3Supernet, images: Tensor, labels: Tensor, students: Sequence[Population]
 ) -> float:
-    """Gradients of one step, subnet by subnet; returns the largest one's loss."""
+    """Gradients of one step, the largest subnet first; returns its loss."""
     space = supernet.space
 
     def logits(genes: Population) -> Tensor:
@@ -92,6 +94,6 @@ def _sandwich(
     loss.backward()  # type: ignore[no-untyped-call]
     # Half of the answer is the label: early on the teacher knows nothing yet.
     target = (teacher.detach().softmax(1) + F.one_hot(labels, teacher.shape[1])) / 2
-    for genes in [space.smallest(), *space.sample(random_subnets, generator)]:
+    for genes in students:
         F.cross_entropy(logits(genes), target).backward()  # type: ignore[no-untyped-call]
     return loss.item()

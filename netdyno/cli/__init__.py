@@ -1,2 +1,5 @@
-def main() -> None:
-    """Stub."""
+"""The command line, version 1."""
+
+from netdyno.cli.main import main
+
+__all__ = ["main"]

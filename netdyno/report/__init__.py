@@ -1,1 +1,5 @@
-""""""
+"""Reports: one self-contained page for a run."""
+
+from netdyno.report.report import write_report
+
+__all__ = ["write_report"]

@@ -1,1 +1,1 @@
-""""""
+"""Cost models: from readings to the cost of any architecture of a space."""

@@ -100,8 +100,8 @@ def _tflite() -> Artifact:
 
 def _dynamic_tflite() -> Artifact:
     """The linear model with its batch left open, and without the specs that our writer gives."""
-    import flatbuffers  # noqa: PLC0415
-    from ai_edge_litert import schema_py_generated as schema  # noqa: PLC0415
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(_tflite().data, 0)
     graph = model.subgraphs[0]

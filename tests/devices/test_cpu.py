@@ -145,9 +145,7 @@ class TestLostWorkers:
                 session.run()
             device.open(cases[0].artifact).close()
 
-    @pytest.mark.parametrize(
-        ("number", "expected"), [(signal.SIGSEGV, ModelError), (signal.SIGKILL, WorkerLost)]
-    )
+    @pytest.mark.parametrize(("number", "expected"), [(signal.SIGSEGV, ModelError), (signal.SIGKILL, WorkerLost)])
     def test_crash_while_loading(
         self, processes: Any, model: Model, number: signal.Signals, expected: type[NetdynoError]
     ) -> None:

@@ -55,7 +55,7 @@ def test_identifiers_do_not_leave_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"12 \n rm", b"9" * 100_000])
 def test_a_strange_lock_file(tmp_path: Path, content: bytes) -> None:
-    import fcntl  # noqa: PLC0415
+    import fcntl
 
     path = tmp_path / "cpu.lock"
     path.write_bytes(content)

@@ -11,9 +11,7 @@ from netdyno.base.errors import ModelError
 from netdyno.devices.runtimes import concrete, default_inputs
 from netdyno.devices.wire import DTYPES
 
-SPECS = st.builds(
-    TensorSpec, st.text(), arrays.array_shapes(min_dims=0, max_side=4), st.sampled_from(sorted(DTYPES))
-)
+SPECS = st.builds(TensorSpec, st.text(), arrays.array_shapes(min_dims=0, max_side=4), st.sampled_from(sorted(DTYPES)))
 
 
 @given(SPECS)

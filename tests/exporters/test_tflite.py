@@ -53,9 +53,7 @@ def test_header_is_a_tflite_model(block, mbconv):
 def test_padding_is_same_only_where_that_is_symmetric(weights, kernel, stride, height, width, expected):
     _, operators = read(one_conv(weights, kernel, stride, height, width))
     schemes = {schema.Padding.SAME: "SAME", schema.Padding.VALID: "VALID"}
-    assert [
-        schemes[o.builtinOptions.padding] if name == "CONV_2D" else name for name, o in operators
-    ] == expected
+    assert [schemes[o.builtinOptions.padding] if name == "CONV_2D" else name for name, o in operators] == expected
 
 
 def test_pad_holds_no_more_than_the_kernel_reaches(weights):

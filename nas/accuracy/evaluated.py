@@ -1,0 +1,74 @@
+"""Accuracy that is real: every architecture is extracted, recalibrated and run on data."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from netdyno.base.progress import Progress, silent
+from netdyno.nas.accuracy.accuracy import Accuracy
+from netdyno.nas.data.dataset import Dataset
+from netdyno.nas.space import Population
+from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
+from netdyno.nas.supernets.subnet import Subnet, recalibrate
+from netdyno.nas.supernets.train import resize
+
+BATCH = 256
+
+
+class EvaluatedAccuracy(Accuracy):
+    """Top-1 accuracy of subnets on ``data``, batch norm recalibrated on ``calibration`` images; cached."""
+
+    def __init__(
+        self,
+        supernet: OfaMobileNetV3Supernet,
+        data: Dataset,
+        calibration: Dataset,
+        calibration_images: int = BATCH,
+        progress: Progress = silent,
+    ) -> None:
+        self.supernet = supernet
+        self._data = data
+        self._calibration = calibration.images[:calibration_images]
+        self._progress = progress
+        self._known: dict[bytes, float] = {}
+        self._scaled: dict[tuple[str, int], list[Tensor]] = {}
+
+    def __call__(self, X: Population) -> NDArray[np.float64]:
+        """``X (n, genes)`` to percent ``(n,)``; equal networks are evaluated once."""
+        population = self.supernet.space.canonical(X)
+        percent = np.empty(len(population))
+        for position, genes in enumerate(population):
+            key = genes.tobytes()
+            if key not in self._known:
+                self._known[key] = self._evaluate(self.subnet(genes))
+            percent[position] = self._known[key]
+            self._progress("evaluate", position + 1, len(population), f"{percent[position]:.1f} %")
+        return percent
+
+    def subnet(self, genes: Population) -> Subnet:
+        """The architecture ``(genes,)`` as a plain network, recalibrated: what is evaluated and shipped."""
+        subnet = self.supernet.extract(genes)
+        recalibrate(subnet, self._batches("calibration", subnet.resolution))
+        return subnet
+
+    @torch.no_grad()
+    def _evaluate(self, subnet: Subnet) -> float:
+        answers = [subnet(batch).argmax(1) for batch in self._batches("data", subnet.resolution)]
+        return float((torch.cat(answers) == self._labels).double().mean()) * 100
+
+    def _batches(self, which: str, resolution: int) -> list[Tensor]:
+        """Images at a resolution, channels last, resized once."""
+        if (which, resolution) not in self._scaled:
+            source = self._data.images if which == "data" else self._calibration
+            images = resize(torch.from_numpy(source), resolution).contiguous(memory_format=torch.channels_last)
+            self._scaled[which, resolution] = list(torch.split(images, BATCH))
+        return self._scaled[which, resolution]
+
+    @cached_property
+    def _labels(self) -> Tensor:
+        return torch.from_numpy(self._data.labels)

@@ -1,0 +1,93 @@
+"""The published Once-for-All accuracy predictor, a multi-layer perceptron (Cai et al. 2020)."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError
+from netdyno.base.registry import require
+from netdyno.nas.accuracy.accuracy import Accuracy
+from netdyno.nas.space import Population, Space
+from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
+
+BLOCKS = 20
+SMALLEST_SIZE, SIZE_STEP, SIZES = 112, 16, 8
+INPUTS = BLOCKS * 6 + SIZES
+CHUNK = 16_384
+
+Matrix = NDArray[np.float32]
+
+
+class OfaMlpAccuracy(Accuracy):
+    """Accuracy by a 128-400-400-400-1 network on one-hot kernels, expansions and the resolution.
+
+    Blocks beyond a unit's depth are all zero. ``layers``: weight ``(out, in)`` and bias ``(out,)``, in order.
+
+    Raises:
+        InputError: a resolution of the space is none that the predictor knows.
+    """
+
+    def __init__(self, space: OfaMobileNetV3, layers: list[tuple[Matrix, Matrix]]) -> None:
+        sizes = (np.asarray(space.resolutions) - SMALLEST_SIZE) // SIZE_STEP
+        if sizes.min() < 0 or sizes.max() >= SIZES:
+            largest = SMALLEST_SIZE + SIZE_STEP * SIZES - 1
+            raise InputError(f"the accuracy predictor knows resolutions from {SMALLEST_SIZE} to {largest} only")
+        self._space = space
+        self._sizes = sizes
+        self._layers = layers
+
+    def __call__(self, X: Population) -> NDArray[np.float64]:
+        """``X (n, 46)`` to percent ``(n,)``."""
+        population = self._space.check(X)
+        parts = [self._evaluate(population[i : i + CHUNK]) for i in range(0, len(population), CHUNK)]
+        return np.concatenate([np.empty(0), *parts])
+
+    def _evaluate(self, X: Population) -> NDArray[np.float64]:
+        y = self._encode(X)
+        for weight, bias in self._layers[:-1]:
+            y = np.maximum(y @ weight.T + bias, 0.0)
+        weight, bias = self._layers[-1]
+        percent: NDArray[np.float64] = 100.0 * (y @ weight.T + bias)[:, 0].astype(np.float64)
+        return percent
+
+    def _encode(self, X: Population) -> Matrix:
+        """``(n, 128)``: 20 × 3 kernels, 20 × 3 expansions, 8 resolutions."""
+        columns, active = self._space.columns, self._space.active(X)[:, :BLOCKS]
+        options = np.arange(3)
+        parts = [
+            ((X[:, columns[name], None] == options) & active[:, :, None]).reshape(len(X), -1) for name in ("ks", "e")
+        ]
+        size = self._sizes[X[:, columns["r"]]] == np.arange(SIZES)
+        return np.concatenate([*parts, size], axis=1).astype(np.float32)
+
+
+def load_ofa_mlp(path: Path, space: Space) -> OfaMlpAccuracy:
+    """Read the published state dict; nothing but tensors is unpickled.
+
+    Raises:
+        InputError: no such file, not that predictor, or not for this space.
+        MissingExtra: torch is not installed.
+    """
+    if not isinstance(space, OfaMobileNetV3):
+        raise InputError(f"Once-for-All's accuracy predictor is for ofa-mobilenetv3, not {space.name}")
+    torch = require("torch", extra="train", purpose="reading a .pth accuracy predictor")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = {name: tensor.numpy().astype(np.float32) for name, tensor in state.items()}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (RuntimeError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, UnpicklingError) as error:
+        raise InputError(f"{path}: not a state dict: {str(error).splitlines()[0]}") from error
+    shapes = [(INPUTS, 400), (400, 400), (400, 400), (400, 1)]
+    layers = [(tensors.get(f"{2 * i}.weight"), tensors.get(f"{2 * i}.bias")) for i in range(len(shapes))]
+    known = []
+    for (weight, bias), (inputs, outputs) in zip(layers, shapes, strict=True):
+        if weight is None or bias is None or weight.shape != (outputs, inputs) or bias.shape != (outputs,):
+            raise InputError(f"{path}: not Once-for-All's accuracy predictor (128-400-400-400-1)")
+        known.append((weight, bias))
+    return OfaMlpAccuracy(space, known)

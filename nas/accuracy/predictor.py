@@ -1,0 +1,69 @@
+"""Accuracy predictors fitted to evaluated architectures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError
+from netdyno.nas.accuracy.accuracy import Accuracy
+from netdyno.nas.space import Population, Space
+
+FOLDS = 5
+LEAST = 10
+
+
+class FittedAccuracy(Accuracy):
+    """A regression on the space's masked one-hot encoding; ``method`` names what cross-validation chose."""
+
+    def __init__(self, space: Space, model: Any, method: str, cv_mae: float) -> None:
+        self._space = space
+        self._model = model
+        self.method = method
+        self.cv_mae = cv_mae
+        """Mean absolute error in percentage points over the folds, on architectures that the fit did not see."""
+
+    def __call__(self, X: Population) -> NDArray[np.float64]:
+        """``X (n, genes)`` to percent ``(n,)``."""
+        percent: NDArray[np.float64] = self._model.predict(self._space.features(X)).astype(np.float64)
+        return np.clip(percent, 0.0, 100.0)
+
+
+def fit_accuracy(space: Space, X: Population, y: NDArray[np.float64], seed: int = 0) -> FittedAccuracy:
+    """Fit a predictor to architectures ``X (n, genes)`` of known accuracy ``y (n,)`` in percent.
+
+    Ridge regression and support vector regression, several strengths each; five-fold cross-validation chooses.
+
+    Raises:
+        InputError: fewer than ten architectures, or not one accuracy each.
+    """
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    population = space.check(X)
+    target = np.asarray(y, np.float64)
+    if target.shape != (len(population),) or len(target) < LEAST or not np.isfinite(target).all():
+        raise InputError(f"a predictor needs one accuracy for each of at least {LEAST} architectures")
+    features = space.features(population)
+    folds = KFold(FOLDS, shuffle=True, random_state=seed)
+    errors = {
+        name: float(np.abs(cross_val_predict(model, features, target, cv=folds) - target).mean())
+        for name, model in _candidates().items()
+    }
+    best = min(errors, key=lambda name: errors[name])
+    return FittedAccuracy(space, _candidates()[best].fit(features, target), best, errors[best])
+
+
+def _candidates() -> dict[str, Any]:
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.linear_model import Ridge
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVR
+
+    models: dict[str, Any] = {f"ridge {alpha:g}": Ridge(alpha) for alpha in (0.3, 1.0, 3.0, 10.0, 30.0)}
+    for cost in (1.0, 10.0, 100.0):
+        for gamma in (0.003, 0.01, 0.03):
+            machine = SVR(C=cost, gamma=gamma, epsilon=0.05)
+            models[f"svr {cost:g} {gamma:g}"] = TransformedTargetRegressor(machine, transformer=StandardScaler())
+    return models

@@ -1,0 +1,119 @@
+"""What a search returns: the architectures that no other beats in every objective."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError
+from netdyno.base.files import read_text, write_atomic
+from netdyno.base.objective import Objective
+from netdyno.nas import pareto
+from netdyno.nas.space import Population, Space
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Front:
+    """Non-dominated architectures, sorted by the first objective.
+
+    ``X``: ``(n, genes)`` int64, canonical. ``F``: ``(n, objectives)`` float64, all minimised, named by
+    ``objectives``; accuracy stands there as error.
+    """
+
+    space: Space
+    objectives: tuple[str, ...]
+    X: Population
+    F: Floats
+    evaluations: int
+
+    def hypervolume(self, ref: Sequence[float]) -> float:
+        """Exact hypervolume up to the reference point ``ref``, one value an objective.
+
+        Raises:
+            InputError: not one value an objective.
+        """
+        if len(ref) != len(self.objectives):
+            raise InputError(f"the reference point needs {len(self.objectives)} values, not {len(ref)}")
+        return pareto.hypervolume(self.F, ref)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def save(self, path: Path) -> None:
+        """Write ``front.csv``: objectives, then genes as option indices."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*self.objectives, *(f"x{i}" for i in range(self.X.shape[1]))])
+        writer.writerows(
+            [*map(float, values), *map(int, genes)] for values, genes in zip(self.F, self.X, strict=True)
+        )
+        write_atomic(path, text.getvalue())
+
+
+def load_front(path: Path, space: Space) -> Front:
+    """Read a front that :meth:`Front.save` wrote.
+
+    Raises:
+        InputError: not such a file, or not of this space.
+    """
+    rows = list(csv.reader(io.StringIO(read_text(path))))
+    genes = len(space.cardinalities)
+    try:
+        objectives = tuple(rows[0][:-genes])
+        values = np.array([[float(v) for v in row[:-genes]] for row in rows[1:]]).reshape(-1, len(objectives))
+        X = space.check(np.array([[int(v) for v in row[-genes:]] for row in rows[1:]]))
+    except (IndexError, ValueError) as error:
+        raise InputError(f"{path}: not a front of {space.name}: {error}") from error
+    return Front(space, objectives, X, values, evaluations=0)
+
+
+class Evaluator:
+    """Evaluates populations on objectives, remembers the non-dominated ones, and keeps to the evaluation count."""
+
+    def __init__(self, space: Space, objectives: Sequence[Objective], evaluations: int) -> None:
+        self.space = space
+        self._names = tuple(objective.name for objective in objectives)
+        self._functions: list[Callable[[Population], Floats]] = [objective.evaluate for objective in objectives]
+        self._limit = evaluations
+        self.spent = 0
+        self._X: Population = np.empty((0, len(space.cardinalities)), np.int64)
+        self._F = np.empty((0, len(objectives)))
+
+    @property
+    def left(self) -> int:
+        """Evaluations that remain."""
+        return self._limit - self.spent
+
+    def __call__(self, X: Population) -> Floats:
+        """Objectives ``(n, m)`` of ``X (n, genes)``.
+
+        Raises:
+            InputError: an objective is not a number.
+        """
+        F = np.stack([np.asarray(function(X), float) for function in self._functions], axis=1)
+        if not np.isfinite(F).all():
+            row, column = np.argwhere(~np.isfinite(F))[0]
+            raise InputError(f"{self._names[column]} of an architecture is {F[row, column]}")
+        self.spent += len(X)
+        both_X, both_F = np.concatenate([self._X, X]), np.concatenate([self._F, F])
+        kept = pareto.non_dominated(both_F)
+        self._X, self._F = both_X[kept], both_F[kept]
+        return F
+
+    @property
+    def best(self) -> Floats:
+        """Objectives of the non-dominated architectures so far, ``(n, m)``."""
+        return self._F
+
+    def front(self) -> Front:
+        """The non-dominated architectures so far."""
+        order = np.lexsort(self._F.T[::-1])
+        return Front(self.space, self._names, self.space.canonical(self._X[order]), self._F[order], self.spent)

@@ -1,0 +1,30 @@
+"""``netdyno devices`` and ``netdyno doctor``."""
+
+from __future__ import annotations
+
+from netdyno.cli.console import Json, emit, print_table
+
+
+def devices(as_json: Json = False) -> None:
+    """List every device that can be reached."""
+    from netdyno.devices.device import DEVICES, open_device
+
+    found = []
+    for name in DEVICES.names():
+        with open_device(name) as device:
+            found.append((device.info(), list(device.formats)))
+    if as_json:
+        emit({"devices": [{"id": i.id, "name": i.name, "runtimes": runs, **i.facts} for i, runs in found]})
+        return
+    print_table(("id", "name", "runtimes"), [(i.id, i.name, " ".join(runs)) for i, runs in found])
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine can measure, what it cannot, and what would change that."""
+    from netdyno.doctor import examine
+
+    findings = examine()
+    if as_json:
+        emit({"findings": [{"what": f.what, "ok": f.ok, "detail": f.detail} for f in findings]})
+        return
+    print_table(("", "what", ""), [("ok" if f.ok else "--", f.what, f.detail) for f in findings])

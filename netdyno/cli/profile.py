@@ -1,0 +1,145 @@
+"""``netdyno profile``: a space into a table, or a model file as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from netdyno.cli.console import Json, emit, print_table, progress, say
+
+if TYPE_CHECKING:
+    from netdyno.base.artifact import Artifact
+    from netdyno.devices import Settings
+    from netdyno.nas.space import Space
+    from netdyno.profiler.measure import Method
+
+Device = Annotated[str, typer.Option(help="Device to measure on; see `netdyno devices`.")]
+Runtime = Annotated[str, typer.Option(help="onnxruntime or litert; by default the device's own choice.")]
+Threads = Annotated[int, typer.Option(help="Threads that the runtime may use.")]
+SUFFIXES = (".onnx", ".tflite")
+
+
+def profile(
+    target: Annotated[
+        str,
+        typer.Argument(help="A space (`ofa-mobilenetv3`, `ofa-mobilenetv3:width=1.2,classes=10`) or a model file."),
+    ],
+    device: Device = "cpu",
+    runtime: Runtime = "",
+    threads: Threads = 1,
+    metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory.")] = "latency,memory",
+    resolution: Annotated[list[int] | None, typer.Option(help="Of a space: only this one; repeatable.")] = None,
+    input_shape: Annotated[
+        list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
+    ] = None,
+    budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder for the table; default: tables/NAME here.")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from --out, or discard it.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Measure a space's layers into a lookup table, or a model file as a whole."""
+    from netdyno.base.units import parse_duration
+    from netdyno.devices import Settings, open_device
+    from netdyno.profiler.measure import Method, check_metrics
+
+    seconds = parse_duration(budget) if budget else None
+    measured = check_metrics(metric.strip() for metric in metrics.split(","))
+    method = Method(budget_s=seconds, memory="memory" in measured)
+    settings = Settings(runtime, threads)
+    if target.lower().endswith(SUFFIXES) or Path(target).is_file():
+        artifact = _read_model(Path(target), input_shape or [])
+        with open_device(device) as opened:
+            opened.runtime_for(artifact, settings)
+            _profile_model(artifact, opened.id, opened, settings, method, as_json)
+        return
+    space = _space(target, resolution or [])
+    with open_device(device) as opened:
+        _profile_space(space, opened, settings, method, out, not resume, as_json)
+
+
+def _read_model(path: Path, shapes: list[str]) -> Artifact:
+    from dataclasses import replace
+
+    from netdyno.base.artifact import TensorSpec, read_artifact
+    from netdyno.base.errors import InputError
+    from netdyno.base.units import parse_shape
+
+    specs = []
+    for text in shapes:
+        name, shape = parse_shape(text)
+        if name is None:
+            raise InputError(f"--input-shape {text}: name the input, as in input:{text}")
+        specs.append(TensorSpec(name, shape))
+    return replace(read_artifact(path), inputs=tuple(specs))
+
+
+def _space(target: str, resolutions: list[int]) -> Space:
+    from netdyno.base.errors import InputError
+    from netdyno.nas.space import SPACES, make_space, parse_space
+
+    if "/" in target.partition(":")[0]:
+        raise InputError(f"{target}: neither a model file (.onnx, .tflite) nor a space ({', '.join(SPACES.names())})")
+    space = parse_space(target)
+    if not resolutions:
+        return space
+    known = space.parameters.get("resolutions", [])
+    outside = [size for size in resolutions if size not in known]
+    if outside:
+        raise InputError(f"resolution {outside[0]} is outside {space.name}: {', '.join(map(str, known))}")
+    return make_space(space.name, **{**space.parameters, "resolutions": sorted(set(resolutions))})
+
+
+def _profile_space(
+    space: Space, device: Any, settings: Settings, method: Method, out: Path | None, fresh: bool, as_json: bool
+) -> None:
+    from netdyno.base.files import require_writable
+    from netdyno.nas.space import format_space
+    from netdyno.profiler.profile import choose_runtime, profile_layers
+
+    runtime, _ = choose_runtime(device, settings)
+    folder = require_writable(out or Path("tables") / f"{space.name}-{device.id}-{runtime}-t{settings.threads}")
+    with progress() as tell:
+        table = profile_layers(
+            space.vocabulary(),
+            device,
+            settings,
+            subject=format_space(space),
+            method=method,
+            out=folder,
+            fresh=fresh,
+            progress=tell,
+        )
+    invalid = table.layers[table.layers["valid"] == 0]
+    for key, why in invalid["method"].head(3).items():
+        say(f"{key}: {why}")
+    say(f"{len(table.layers) - len(invalid)} layers of {format_space(space)} on {device.info().name} -> {folder}")
+    if as_json:
+        emit({"table": str(folder), "layers": len(table.layers), "invalid": len(invalid), **table.conditions})
+
+
+def _profile_model(
+    artifact: Artifact, device_id: str, device: Any, settings: Settings, method: Method, as_json: bool
+) -> None:
+    from netdyno.base.units import format_bytes, format_ms
+    from netdyno.profiler.model import profile_model
+
+    with progress() as tell:
+        report = profile_model(artifact, device, settings, method, tell)
+    if as_json:
+        emit({"model": artifact.name, "sha256": artifact.sha256, "device": device_id, **asdict(report)})
+        return
+    rows = [
+        ("load", format_ms(report.load_ms)),
+        ("first inference", format_ms(report.first_ms)),
+        ("median", f"{format_ms(report.latency_ms)} [{report.latency_ms_low:.4g}, {report.latency_ms_high:.4g}]"),
+        ("minimum", format_ms(report.latency_ms_min)),
+        ("p90", format_ms(report.latency_ms_p90)),
+        ("p99", format_ms(report.latency_ms_p99)),
+        ("samples", str(report.samples)),
+    ]
+    if report.memory_bytes is not None:
+        rows.append(("peak memory", format_bytes(report.memory_bytes)))
+    print_table((artifact.name, f"{device_id} {report.runtime}"), rows)

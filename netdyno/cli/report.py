@@ -1,0 +1,26 @@
+"""``netdyno report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdyno.cli.console import Json, emit, say
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, as search and demo write it.")], as_json: Json = False
+) -> None:
+    """Write a run's report: one page that works offline."""
+    from netdyno.base.registry import require
+    from netdyno.runs import load_run
+
+    require("plotly", extra="report", purpose="a report")
+    from netdyno.report import write_report
+
+    path = write_report(load_run(run))
+    say(str(path))
+    if as_json:
+        emit({"report": str(path)})

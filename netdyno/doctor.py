@@ -1,0 +1,62 @@
+"""What this machine can measure, what it cannot, and what would change that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from netdyno.devices.device import open_device
+from netdyno.devices.rapl import rapl_meters
+
+EXTRAS = {
+    "torch": ("train", "supernets, training, the demo"),
+    "plotly": ("report", "reports"),
+    "jinja2": ("report", "reports"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: whether it is there, and a line about it or about what would bring it."""
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Everything that netdyno knows to look for here."""
+    return [*_cpu(), *_energy(), *_extras()]
+
+
+def _cpu() -> list[Finding]:
+    with open_device("cpu") as device:
+        info, state = device.info(), device.state()
+        found = [Finding("device cpu", True, info.name)]
+        for runtime, file_format in device.formats.items():
+            found.append(Finding(f"runtime {runtime}", True, f"latency and memory of .{file_format} models"))
+    governor = state.get("governor")
+    if governor is None:
+        found.append(Finding("CPU governor", False, "not readable (a virtual machine?): clock changes go unseen"))
+    else:
+        steady = governor == "performance"
+        advice = "" if steady else "; `cpupower frequency-set -g performance` makes latencies steadier"
+        found.append(Finding("CPU governor", steady, f"{governor}{advice}"))
+    return found
+
+
+def _energy() -> list[Finding]:
+    meters, reasons = rapl_meters(Path("/sys"))
+    found = [Finding(f"energy {meter.name}", True, "package energy of this CPU") for meter in meters]
+    return found + [Finding("energy of this CPU", False, reason) for reason in reasons]
+
+
+def _extras() -> list[Finding]:
+    found = []
+    for package, (extra, purpose) in EXTRAS.items():
+        try:
+            found.append(Finding(package, True, f"{version(package)}: {purpose}"))
+        except PackageNotFoundError:
+            found.append(Finding(package, False, f"not installed: {purpose}; pip install 'netdyno[{extra}]'"))
+    return found

@@ -1,0 +1,145 @@
+"""Run folders: what a search leaves behind, and what export and report go on from.
+
+::
+
+    run.json        space, method, seed, objectives, table, supernet, data, conditions
+    front.csv       the predicted front: objectives, then genes
+    measured.csv    points of the front evaluated for real, predictions beside them
+    bundles/NAME/   the winners
+    report.html
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from netdyno.base.errors import InputError
+from netdyno.base.files import read_text, write_atomic
+from netdyno.nas.search.front import Front, load_front
+from netdyno.nas.space import Space, make_space
+
+DESCRIPTOR = "run.json"
+FRONT = "front.csv"
+MEASURED = "measured.csv"
+BUNDLES = "bundles"
+REPORT = "report.html"
+
+MEASURED_COLUMNS = {
+    "genes": str,
+    "winner": str,
+    "latency_ms_predicted": float,
+    "latency_ms": float,
+    "latency_ms_low": float,
+    "latency_ms_high": float,
+    "accuracy_pct_predicted": float,
+    "accuracy_pct": float,
+    "test_accuracy_pct": float,
+    "macs": int,
+    "params": int,
+    "peak_activation_bytes": int,
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that was read: ``measured`` has :data:`MEASURED_COLUMNS`, or is empty."""
+
+    path: Path
+    descriptor: dict[str, Any]
+    space: Space
+    front: Front
+    measured: pd.DataFrame
+
+    @property
+    def winners(self) -> pd.DataFrame:
+        """The rows that were shipped, fastest first."""
+        return self.measured[self.measured["winner"] != ""].sort_values("latency_ms")
+
+    def resolve(self, name: str) -> Path | None:
+        """The folder that the descriptor names (``table``, ``supernet``), relative to the run, if it names one."""
+        value = self.descriptor.get(name)
+        return self.path / value if isinstance(value, str) else None
+
+
+def write_run(path: Path, descriptor: dict[str, Any], front: Front) -> None:
+    """Write a search's result; what an earlier search left there is replaced.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    space = {"name": front.space.name, **front.space.parameters}
+    (path / MEASURED).unlink(missing_ok=True)
+    front.save(path / FRONT)
+    write_atomic(path / DESCRIPTOR, json.dumps({"space": space, **descriptor}, indent=2) + "\n")
+
+
+def write_measured(path: Path, rows: pd.DataFrame) -> None:
+    """Write the points that were evaluated for real.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    write_atomic(path / MEASURED, rows.to_csv(index=False, lineterminator="\n"))
+
+
+def load_run(path: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        InputError: no run there, or a file of it that cannot be understood.
+    """
+    if not (path / DESCRIPTOR).is_file():
+        raise InputError(f"{path}: no run here; a run is a folder with {DESCRIPTOR}, as netdyno search writes it")
+    try:
+        descriptor = json.loads(read_text(path / DESCRIPTOR))
+        space = make_space(**descriptor["space"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a run: {error}") from error
+    return Run(path, descriptor, space, load_front(path / FRONT, space), _load_measured(path / MEASURED))
+
+
+def _load_measured(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        return pd.DataFrame(columns=list(MEASURED_COLUMNS))
+    try:
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)[list(MEASURED_COLUMNS)]
+        return rows.astype(MEASURED_COLUMNS)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not the measured points of a run: {error}") from error
+
+
+def spread(front: Front, n: int) -> list[int]:
+    """Positions of ``n`` points of a front, evenly along it, both ends included."""
+    return sorted(set(np.linspace(0, len(front) - 1, min(n, len(front))).round().astype(int).tolist()))
+
+
+def pick_winners(measured: pd.DataFrame, names: Sequence[str] = ("fast", "balanced", "accurate")) -> pd.DataFrame:
+    """The same rows with ``winner`` set on as many as there are names, from the really measured front.
+
+    The first is the fastest, the last the most accurate; those between stand farthest above the line between the
+    two, in units of the front's own extent.
+    """
+    from netdyno.nas.pareto import non_dominated
+
+    rows = measured.assign(winner="")
+    F = np.stack([rows["latency_ms"], 100 - rows["accuracy_pct"]], axis=1).astype(float)
+    kept = non_dominated(F)
+    kept = kept[np.argsort(F[kept, 0])]
+    extent = np.ptp(F[kept], axis=0)
+    extent[extent == 0] = math.inf
+    depth = -((F[kept] - F[kept].min(axis=0)) / extent).sum(axis=1)
+    inner = [int(kept[i]) for i in np.argsort(-depth) if 0 < i < len(kept) - 1]
+    ends = [int(kept[0]), int(kept[-1])] if len(kept) > 1 else [int(kept[0])]
+    others = [int(i) for i in np.argsort(F[:, 1]) if int(i) not in {*kept.tolist()}]
+    chosen = [*ends, *inner, *others][: len(names)]
+    for name, row in zip(names, sorted(chosen, key=lambda i: F[i, 0]), strict=False):
+        rows.loc[rows.index[row], "winner"] = name
+    return rows

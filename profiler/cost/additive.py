@@ -1,0 +1,165 @@
+"""A lookup table compiled for a space: the cost of a network is made up of the costs of its layers.
+
+Latency and energy add up: a call's overhead once, and what each layer takes beyond it. Of memory, what a layer keeps
+(weights, as the runtime holds them) adds up in the same way, and of its activations only the largest peak counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError, TableInvalid
+from netdyno.base.objective import Optimisable
+from netdyno.profiler.layer import Layer, Overhead
+from netdyno.profiler.table import METRICS, LookupTable, parse_row
+
+Floats = NDArray[np.float64]
+
+
+class LayeredSpace(Protocol):
+    """What a cost needs to know of a search space."""
+
+    name: str
+
+    def vocabulary(self) -> Sequence[Layer]:
+        """Every layer once."""
+
+    def layer_ids(self, X: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``(n, slots)`` positions in the vocabulary in execution order, −1 where empty."""
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """Costs by network input size and layer, ``(sizes, vocabulary + 1)``; the last column is an empty slot's 0."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+class AdditiveCost(Optimisable):
+    """The cost of architectures from a lookup table; ``name`` is the metric with its unit."""
+
+    def __init__(
+        self, space: LayeredSpace, metric: str, sizes: NDArray[np.int64], costs: _Compiled, overhead: float
+    ) -> None:
+        self.name = metric
+        self._space = space
+        self._sizes = sizes
+        self._costs = costs
+        self._activations = np.array([*(layer.peak_activation_bytes for layer in space.vocabulary()), 0.0])
+        self._overhead = overhead
+
+    def __call__(self, X: NDArray[np.int64]) -> Floats:
+        """``X (n, genes) int64`` to ``(n,)``.
+
+        Raises:
+            InputError: the table lacks a layer at the network's input size.
+        """
+        ids = self._space.layer_ids(X)
+        total = self._combine(self._costs.value, ids)
+        if np.isnan(total).any():
+            self._explain(ids)
+        return total
+
+    def interval(self, X: NDArray[np.int64]) -> Floats:
+        """95 % interval ``(n, 2)`` as far as the layers' own go, their errors taken as independent."""
+        ids = self._space.layer_ids(X)
+        total = self._combine(self._costs.value, ids)
+        if self.name == "memory_bytes":
+            return np.stack([total, total], axis=1)
+        value, low, high = (
+            self._gather(part, ids) for part in (self._costs.value, self._costs.low, self._costs.high)
+        )
+        below = np.sqrt(((value - low) ** 2).sum(axis=1))
+        above = np.sqrt(((high - value) ** 2).sum(axis=1))
+        return np.stack([total - below, total + above], axis=1)
+
+    def layer_costs(self, X: NDArray[np.int64]) -> Floats:
+        """What each slot contributes, ``(n, slots)``: its row beyond the overhead."""
+        costs = self._gather(self._costs.value, self._space.layer_ids(X))
+        return np.maximum(costs - self._overhead, 0.0)
+
+    def _combine(self, costs: Floats, ids: NDArray[np.int64]) -> Floats:
+        values, once = self._gather(costs, ids), np.full(len(ids), self._overhead)
+        if self.name == "memory_bytes":
+            activations = self._activations[ids]
+            values, once = values - activations, once + activations.max(axis=1)
+        beyond = np.where(ids >= 0, values - self._overhead, 0.0)
+        total: Floats = once + (np.maximum(beyond, 0.0) if once.any() else beyond).sum(axis=1)
+        return total
+
+    def _gather(self, costs: Floats, ids: NDArray[np.int64]) -> Floats:
+        """The costs of each slot, ``(n, slots)``; a network's input size is that of its first layer."""
+        found: Floats = costs[0, ids] if len(costs) == 1 else costs[self._sizes[ids[:, :1]], ids]
+        return found
+
+    def _explain(self, ids: NDArray[np.int64]) -> None:
+        missing = np.isnan(self._gather(self._costs.value, ids))
+        row, slot = np.argwhere(missing)[0]
+        layers = self._space.vocabulary()
+        size = layers[ids[row, 0]].input_shape[-1]
+        key = layers[ids[row, slot]].key
+        raise InputError(f"the table has no {self.name} of {key} in a network with {size} px input", layer=key)
+
+
+def compile_cost(table: LookupTable, space: LayeredSpace, metric: str) -> AdditiveCost:
+    """A table's metric as a cost on a space.
+
+    Raises:
+        InputError: the table has no such metric, or lacks layers of the space.
+        TableInvalid: a row that the space needs is negative.
+    """
+    if metric not in METRICS:
+        raise InputError(f"no metric {metric!r} in tables; they have {', '.join(METRICS)}")
+    rows = table.layers[(table.layers["valid"] == 1) & table.layers[metric].notna()]
+    if rows.empty:
+        raise InputError(f"table {table.name} has no {metric}")
+    negative = rows.index[rows[metric] < 0]
+    if len(negative):
+        raise TableInvalid(f"table {table.name}: {metric} of {negative[0]} is negative", layer=str(negative[0]))
+    costs, sizes = _arrange(rows, space.vocabulary(), metric)
+    lacking = np.flatnonzero(np.isnan(costs.value).all(axis=0))
+    if len(lacking):
+        key = space.vocabulary()[lacking[0]].key
+        message = f"table {table.name} lacks {len(lacking)} of the {len(space.vocabulary())} layers of {space.name}"
+        raise InputError(f"{message}, {key} for one", layer=key)
+    overhead = float(rows[metric].get(Overhead().key, 0.0))
+    return AdditiveCost(space, metric, sizes, costs, overhead)
+
+
+def _arrange(rows: pd.DataFrame, vocabulary: Sequence[Layer], metric: str) -> tuple[_Compiled, NDArray[np.int64]]:
+    """The rows as arrays, and the position in them of each vocabulary layer's input size."""
+    position = {layer: i for i, layer in enumerate(vocabulary)}
+    parsed = [parse_row(str(key)) for key in rows.index]
+    known = sorted({size for _, size in parsed if size is not None} or {0})
+    shape = (len(known), len(vocabulary) + 1)
+    value, low, high = (np.full(shape, np.nan) for _ in range(3))
+    columns = [rows[name].to_numpy(float, na_value=np.nan) for name in _interval_columns(metric)]
+    for own_size in (False, True):  # rows of a network size come last and replace the plain ones
+        for (layer, size), *numbers in zip(parsed, *columns, strict=True):
+            if layer in position and own_size == (size is not None):
+                where = (known.index(size) if size is not None else slice(None), position[layer])
+                for array, number in zip((value, low, high), numbers, strict=True):
+                    array[where] = number
+    for array in (low, high):
+        array[np.isnan(array)] = value[np.isnan(array)]
+    for array in (value, low, high):
+        array[:, -1] = 0.0
+    sizes = np.array([_size_index(known, layer) for layer in vocabulary], np.int64)
+    return _Compiled(value, low, high), sizes
+
+
+def _interval_columns(metric: str) -> tuple[str, str, str]:
+    return (metric, f"{metric}_low", f"{metric}_high") if metric == "latency_ms" else (metric, metric, metric)
+
+
+def _size_index(known: list[int], layer: Layer) -> int:
+    size: Any = layer.input_shape[-1]
+    return known.index(size) if size in known else 0

@@ -1,0 +1,119 @@
+"""Once-for-All's latency tables: one YAML file a resolution, ``224_lookup_table.yaml``.
+
+Each entry is a layer key with ``count``, ``mean`` and ``std`` in ms, measured within networks of that resolution, so
+that the same layer has a cost of its own in each file. Source: Cai et al. 2020, github.com/mit-han-lab/once-for-all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from netdyno.base.errors import InputError
+from netdyno.base.files import read_text
+from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
+from netdyno.profiler.table import LookupTable, make_rows
+
+_FILE = re.compile(r"(\d+)_lookup_table\.ya?ml")
+_SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)")
+_LARGEST_FILE = 4 * 1024 * 1024
+NORMAL_95 = 1.96
+
+
+def read_ofa_yaml(path: Path) -> LookupTable:
+    """A folder of such files, or one of them, as a table whose rows carry the network's input size.
+
+    Raises:
+        InputError: no such files there, or one that cannot be understood.
+    """
+    files = [path] if path.is_file() else sorted(path.glob("*_lookup_table.y*ml"))
+    sizes = {file: match[1] for file in files if (match := _FILE.fullmatch(file.name))}
+    if not files or len(sizes) < len(files):
+        raise InputError(f"{path}: no Once-for-All tables here; they are named like 224_lookup_table.yaml")
+    rows: dict[str, dict[str, Any]] = {}
+    for file, size in sizes.items():
+        for key, entry in _read_yaml(file).items():
+            layer = _parse_key(file, key)
+            rows[f"{layer.key}@{int(size)}"] = _row(file, key, entry)
+    conditions = {"source": "mit-han-lab/once-for-all", "format": "ofa-yaml", "batch": 1}
+    return LookupTable(path.stem, conditions, make_rows("layer", rows))
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    if file.stat().st_size > _LARGEST_FILE:
+        raise InputError(f"{file}: larger than any Once-for-All table")
+    try:
+        content = yaml.load(read_text(file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(f"{file}: not a Once-for-All table: no layers by name")
+    return content
+
+
+def _row(file: Path, key: str, entry: Any) -> dict[str, Any]:
+    try:
+        count, mean, std = int(entry["count"]), float(entry["mean"]), float(entry["std"])
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise InputError(f"{file}: {key!r} needs the numbers count, mean and std", layer=key) from error
+    if count < 1 or not all(math.isfinite(value) and value >= 0 for value in (mean, std)):
+        raise InputError(f"{file}: {key!r}: no such measurement: {entry}", layer=key)
+    half = NORMAL_95 * std / math.sqrt(count)
+    low, high = max(mean - half, 0.0), mean + half
+    numbers = {"latency_ms": mean, "latency_ms_low": low, "latency_ms_high": high, "samples": count}
+    return numbers | {"method": "imported"}
+
+
+def _parse_key(file: Path, key: str) -> Layer:
+    """The layer of a key such as ``expanded_conv-input:112x112x24-output:56x56x32-expand:72-kernel:3-…``."""
+    kind, *parts = key.rstrip(":").split("-")
+    fields = dict(part.partition(":")[::2] for part in parts)
+    try:
+        h, w, cin = _shape(fields["input"])
+        if kind == "Logits":
+            return Linear(cin, int(fields["output"]))
+        _, _, cout = _shape(fields["output"])
+        match kind:
+            case "Conv":
+                return Conv(h, w, cin, cout, kernel=3, stride=2, norm=1, act="h_swish")
+            case "Conv_1":
+                return Conv(h, w, cin, cout, kernel=1, stride=1, norm=1, act="h_swish")
+            case "Conv_2":
+                return Conv(h, w, cin, cout, kernel=1, stride=1, norm=0, act="h_swish")
+            case "AvgPool2D":
+                return GlobalPool(h, w, cin)
+            case "expanded_conv":
+                return _block(h, w, cin, cout, {name: int(fields[name]) for name in _BLOCK_FIELDS})
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{file}: not a Once-for-All layer: {key!r} ({error})", layer=key) from error
+    raise InputError(f"{file}: not a Once-for-All layer: {key!r} (kind {kind!r})", layer=key)
+
+
+_BLOCK_FIELDS = ("expand", "kernel", "stride", "idskip", "se", "hs")
+
+
+def _block(h: int, w: int, cin: int, cout: int, numbers: dict[str, int]) -> MBConv:
+    mid = numbers["expand"]
+    return MBConv(
+        h,
+        w,
+        cin,
+        cout,
+        mid=mid,
+        kernel=numbers["kernel"],
+        stride=numbers["stride"],
+        act="h_swish" if numbers["hs"] else "relu",
+        se=make_divisible(mid // 4) if numbers["se"] else 0,
+        skip=numbers["idskip"],
+    )
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    match = _SHAPE.fullmatch(text)
+    if not match:
+        raise ValueError(f"not a shape: {text!r}")
+    return int(match[1]), int(match[2]), int(match[3])

@@ -1,0 +1,130 @@
+"""The journal: every reading, on disk as it is made, so that a crash loses at most the one in flight.
+
+An SQLite file in write-ahead mode. Tables are built from it, and the same command again goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError
+from netdyno.base.files import make_folder
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS visit (
+    candidate TEXT NOT NULL, start INTEGER NOT NULL, round INTEGER NOT NULL, latency_ns BLOB NOT NULL,
+    PRIMARY KEY (candidate, start, round)
+);
+CREATE TABLE IF NOT EXISTS memory (candidate TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS failure (candidate TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+
+
+class Journal:
+    """The readings of one profiling run; a context manager.
+
+    ``conditions`` say what is measured and how: a journal of other conditions is never continued.
+
+    Raises:
+        InputError: the file is no journal, belongs to other conditions, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
+        self.path = path
+        make_folder(path.parent)
+        if fresh:
+            for leftover in path.parent.glob(f"{path.name}*"):
+                leftover.unlink()
+        with self._errors():
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.executescript(_SCHEMA)
+        self._claim(json.dumps(conditions, sort_keys=True))
+        self.start = 1 + max((start for (start,) in self._rows("SELECT MAX(start) FROM visit") if start), default=0)
+
+    def _claim(self, conditions: str) -> None:
+        """Bind the journal to its conditions, or refuse those of another run."""
+        known = list(self._rows("SELECT value FROM run WHERE name = 'conditions'"))
+        if not known:
+            self._write("INSERT INTO run VALUES ('conditions', ?)", conditions)
+        elif known[0][0] != conditions:
+            self.close()
+            raise InputError(
+                f"{self.path}: holds readings of another run; choose another --out, or --fresh to discard them"
+            )
+
+    # Writing -----------------------------------------------------------------------------------------------
+
+    def visit(self, candidate: str, round: int, latency_ns: NDArray[np.int64]) -> None:
+        """Record one visit's latencies."""
+        blob = latency_ns.astype("<i8").tobytes()
+        self._write("INSERT OR REPLACE INTO visit VALUES (?, ?, ?, ?)", candidate, self.start, round, blob)
+
+    def memory(self, candidate: str, peak_bytes: int) -> None:
+        """Record a candidate's peak memory."""
+        self._write("INSERT OR REPLACE INTO memory VALUES (?, ?)", candidate, peak_bytes)
+
+    def failure(self, candidate: str, reason: str) -> None:
+        """Record that a candidate could not be measured, and why."""
+        self._write("INSERT INTO failure VALUES (?, ?)", candidate, reason)
+
+    # Reading -----------------------------------------------------------------------------------------------
+
+    def visits(self) -> dict[str, list[NDArray[np.float64]]]:
+        """Latencies in ms of each candidate, an array a visit, in the order they were taken."""
+        found: dict[str, list[NDArray[np.float64]]] = {}
+        for candidate, blob in self._rows("SELECT candidate, latency_ns FROM visit ORDER BY start, round"):
+            found.setdefault(candidate, []).append(np.frombuffer(blob, "<i8") / 1e6)
+        return found
+
+    def starts(self) -> dict[str, int]:
+        """How many process starts each candidate was measured in."""
+        return dict(self._rows("SELECT candidate, COUNT(DISTINCT start) FROM visit GROUP BY candidate"))
+
+    def memories(self) -> dict[str, int]:
+        """Peak memory in bytes of each candidate that has it."""
+        return dict(self._rows("SELECT candidate, bytes FROM memory"))
+
+    def failures(self) -> dict[str, list[str]]:
+        """Why candidates could not be measured."""
+        found: dict[str, list[str]] = {}
+        for candidate, reason in self._rows("SELECT candidate, reason FROM failure"):
+            found.setdefault(candidate, []).append(reason)
+        return found
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, statement: str, *values: Any) -> None:
+        with self._errors():
+            self._database.execute(statement, values)
+
+    def _rows(self, statement: str) -> Iterator[tuple[Any, ...]]:
+        with self._errors():
+            yield from self._database.execute(statement)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{self.path}: cannot be used as a journal: {error}") from error

@@ -1,0 +1,103 @@
+"""Profile a model file as a whole."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.artifact import Artifact
+from netdyno.base.errors import WorkerLost
+from netdyno.base.progress import Progress, silent
+from netdyno.devices.device import Device, Session, Settings
+from netdyno.profiler.measure import Method
+from netdyno.profiler.statistics import estimate, relative_spread
+
+DEFAULT_BUDGET_S = 10.0
+VISIT_S = 0.05
+LEAST_VISITS = 10
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """A model's figures: latencies in ms with the median's 95 % interval, memory in bytes above an idle process."""
+
+    runtime: str
+    load_ms: float
+    first_ms: float
+    latency_ms: float
+    latency_ms_low: float
+    latency_ms_high: float
+    latency_ms_min: float
+    latency_ms_p90: float
+    latency_ms_p99: float
+    samples: int
+    memory_bytes: int | None
+
+
+def profile_model(
+    artifact: Artifact,
+    device: Device,
+    settings: Settings,
+    method: Method,
+    progress: Progress = silent,
+) -> ModelReport:
+    """Measure a model until its median is tight or the budget (ten seconds by default) is spent.
+
+    A worker that dies is replaced once.
+
+    Raises:
+        ModelError: the runtime refuses the model.
+        DeviceError: the device was lost.
+    """
+    try:
+        return _profile_once(artifact, device, settings, method, progress)
+    except WorkerLost:
+        return _profile_once(artifact, device, settings, method, progress)
+
+
+def _profile_once(
+    artifact: Artifact, device: Device, settings: Settings, method: Method, progress: Progress
+) -> ModelReport:
+    with device.open(artifact, settings) as session:
+        memory = session.peak_memory_bytes() if method.memory else None
+        visits = _sample(session, method, progress)
+        figure = estimate(visits)
+        every = np.concatenate(visits)
+        return ModelReport(
+            runtime=device.runtime_for(artifact, settings),
+            load_ms=session.load.load_ms,
+            first_ms=session.load.first_ms,
+            latency_ms=figure.median,
+            latency_ms_low=figure.low,
+            latency_ms_high=figure.high,
+            latency_ms_min=float(every.min()),
+            latency_ms_p90=float(np.percentile(every, 90)),
+            latency_ms_p99=float(np.percentile(every, 99)),
+            samples=figure.samples,
+            memory_bytes=memory,
+        )
+
+
+def _sample(session: Session, method: Method, progress: Progress) -> list[NDArray[np.float64]]:
+    """Latencies in ms, an array a visit, after a tenth of the budget (one second at most) of warm-up."""
+    budget = method.budget_s or DEFAULT_BUDGET_S
+    began = time.monotonic()
+    warm = min(budget / 10, 1.0)
+    latency_ms = session.run(repeat=1).latency_ns / 1e6
+    while time.monotonic() - began < warm:
+        latency_ms = session.run(repeat=1).latency_ns / 1e6
+    repeat = int(np.clip(VISIT_S * 1e3 / latency_ms[0], 1, 1000))
+    visits: list[NDArray[np.float64]] = []
+    medians: list[float] = []
+    while True:
+        visits.append(session.run(repeat=repeat).latency_ns / 1e6)
+        medians.append(float(np.median(visits[-1])))
+        spent = time.monotonic() - began
+        progress("latency", int(1000 * min(spent / budget, 1.0)), 1000, f"median {np.median(medians):.4g} ms")
+        tight = len(visits) >= LEAST_VISITS and relative_spread(medians) <= method.spread
+        if tight or spent >= budget:
+            progress("latency", 1000, 1000)
+            return visits

@@ -1,0 +1,228 @@
+"""Lookup tables: what was measured, under which conditions, and how wrong it is.
+
+A table is a Frictionless data package, a folder with ``datapackage.json``, ``layers.csv`` and ``networks.csv``. One
+table is one device, runtime, precision, thread count and batch. A row's name is a layer's key; a key with ``@224``
+behind it is that layer's cost inside a network with 224 px input, which then counts before the plain key's.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from netdyno.base.errors import InputError, TableInvalid
+from netdyno.base.files import folder_atomic, read_text
+from netdyno.profiler.layer import Layer, parse_layer
+
+if TYPE_CHECKING:
+    from netdyno.profiler.cost.additive import AdditiveCost, LayeredSpace
+
+DESCRIPTOR = "datapackage.json"
+DESCRIPTIONS = {
+    "latency_ms": "median latency of one inference",
+    "latency_ms_low": "lower end of its 95 % interval",
+    "latency_ms_high": "upper end of its 95 % interval",
+    "energy_mj": "net energy of one inference",
+    "power_w": "mean net power while running",
+    "memory_bytes": "peak memory above an idle process of the runtime",
+    "samples": "inferences timed",
+    "starts": "process starts they were spread over",
+    "method": "how the row came about",
+    "valid": "1, or 0 where the row must not be used",
+}
+COLUMNS = tuple(DESCRIPTIONS)
+INTEGERS = ("memory_bytes", "samples", "starts", "valid")
+NUMBERS = {column: "Int64" if column in INTEGERS else "float64" for column in COLUMNS if column != "method"}
+METRICS = ("latency_ms", "energy_mj", "memory_bytes")
+_LARGEST_FILE = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """Costs of layers and of whole networks, indexed by layer key and by genes, with their conditions.
+
+    ``layers`` and ``networks`` have the columns :data:`COLUMNS`; what was not measured is NaN.
+    """
+
+    name: str
+    conditions: Mapping[str, Any]
+    layers: pd.DataFrame
+    networks: pd.DataFrame = field(default_factory=lambda: empty_rows("genes"))
+
+    def cost(self, space: LayeredSpace, metric: str = "latency_ms") -> AdditiveCost:
+        """The table compiled for a space: ``cost(X)`` is array look-ups.
+
+        Raises:
+            InputError: the table has no such metric, or lacks layers of the space.
+            TableInvalid: a row that the space needs is negative or marked invalid.
+        """
+        from netdyno.profiler.cost.additive import compile_cost
+
+        return compile_cost(self, space, metric)
+
+    def problems(self) -> list[str]:
+        """Everything that no measurement gives, a line each: what ``table check`` reports."""
+        found = []
+        for rows in (self.layers, self.networks):
+            for key, row in rows.iterrows():
+                found += [f"{key}: {what}" for what in _row_problems(row)]
+        for key in self.layers.index:
+            try:
+                parse_row(str(key))
+            except InputError as error:
+                found.append(str(error))
+        if not len(self.layers) and not len(self.networks):
+            found.append("the table is empty")
+        return found
+
+    def check(self) -> None:
+        """Make sure that the table holds only what a measurement can give.
+
+        Raises:
+            TableInvalid: it does not; the message names the first fault and counts them.
+        """
+        problems = self.problems()
+        if problems:
+            more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+            raise TableInvalid(f"table {self.name}: {problems[0]}{more}")
+
+    def save(self, path: Path, keep: Sequence[str] = ()) -> None:
+        """Write the table as a folder, whole or not at all; of a folder that is there only ``keep`` stays.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        resources = []
+        with folder_atomic(path) as folder:
+            for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
+                rows.to_csv(folder / f"{name}.csv", index_label=index, lineterminator="\n")
+                resources.append(_resource(name, index))
+            descriptor = {
+                "name": self.name,
+                "profile": "tabular-data-package",
+                "resources": resources,
+                "conditions": dict(self.conditions),
+            }
+            text = json.dumps(descriptor, indent=2, sort_keys=True) + "\n"
+            (folder / DESCRIPTOR).write_text(text, encoding="utf-8")
+            for name in keep:
+                shutil.copyfile(path / name, folder / name)
+
+
+def parse_row(key: str) -> tuple[Layer, int | None]:
+    """A layer row's layer, and the network input size that it is for, if any.
+
+    Raises:
+        InputError: not a row's name.
+    """
+    name, at, size = key.partition("@")
+    if at and not (size.isascii() and size.isdigit() and int(size) > 0):
+        raise InputError(f"not a layer: {key!r}; behind @ stands the network's input size", layer=key)
+    return parse_layer(name), int(size) if at else None
+
+
+def shipped_tables() -> Path:
+    """The folder of the tables that ship with netdyno: beside the code, in the repository and installed alike."""
+    return Path(__file__).resolve().parents[1] / "tables"
+
+
+def empty_rows(index: str) -> pd.DataFrame:
+    """No rows, with all columns."""
+    return make_rows(index, {})
+
+
+def make_rows(index: str, rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows by name, with all columns; what a row lacks is missing, and it is valid unless it says otherwise."""
+    filled = [{"method": "", "valid": 1, **row} for row in rows.values()]
+    names = pd.Index(list(rows), name=index, dtype="str")
+    frame = pd.DataFrame(filled, index=names, columns=list(COLUMNS), dtype=object)
+    return frame.astype({**NUMBERS, "method": "str"})
+
+
+def load_table(path: Path) -> LookupTable:
+    """Read a table's folder; everything in it is hostile until parsed.
+
+    Structure and types are checked here, plausibility in :meth:`LookupTable.check`.
+
+    Raises:
+        InputError: no table there, or a file of it that cannot be understood.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no table here; a table is a folder with {DESCRIPTOR}")
+    try:
+        descriptor = json.loads(read_text(path / DESCRIPTOR))
+        name, conditions = descriptor["name"], descriptor["conditions"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
+    if not isinstance(name, str) or not isinstance(conditions, dict):
+        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
+    return LookupTable(
+        name, conditions, _read_csv(path / "layers.csv", "layer"), _read_csv(path / "networks.csv", "genes")
+    )
+
+
+def _read_csv(path: Path, index: str) -> pd.DataFrame:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise InputError(f"{path}: larger than any table")
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: not a CSV file: {error}") from error
+    missing = [column for column in (index, *COLUMNS) if column not in frame.columns]
+    if missing:
+        raise InputError(f"{path}: lacks the columns {', '.join(missing)}")
+    if frame[index].duplicated().any():
+        raise InputError(f"{path}: {frame[index][frame[index].duplicated()].iloc[0]!r} stands there twice")
+    rows = {
+        key: {column: _cell(path, key, column, row[column]) for column in COLUMNS if row[column] != ""}
+        for key, row in zip(frame[index], frame.to_dict("records"), strict=True)
+    }
+    return make_rows(index, rows)
+
+
+def _cell(path: Path, key: str, column: str, text: str) -> float | int | str:
+    if column == "method":
+        return text
+    try:
+        return int(text) if column in INTEGERS else float(text)
+    except ValueError:
+        raise InputError(f"{path}: {column} of {key!r} is no number: {text!r}") from None
+
+
+def _row_problems(row: pd.Series[Any]) -> list[str]:
+    if row["valid"] == 0:
+        return []
+    measured = {column: float(row[column]) for column in NUMBERS if not pd.isna(row[column])}
+    problems = [] if any(metric in measured for metric in METRICS) else ["has no cost at all"]
+    if measured["valid"] != 1:
+        problems.append(f"valid is {measured['valid']:g}, not 0 or 1")
+    for column, value in measured.items():
+        if not math.isfinite(value) or value < 0 or (column in METRICS and value == 0):
+            problems.append(f"{column} is {value:g}")
+    ends = [measured.get(column, math.nan) for column in ("latency_ms_low", "latency_ms", "latency_ms_high")]
+    if ends[0] > ends[1] or ends[1] > ends[2]:
+        problems.append("latency_ms lies outside its own interval")
+    return problems
+
+
+def _resource(name: str, index: str) -> dict[str, Any]:
+    fields = [{"name": index, "type": "string", "description": f"the row's {index}"}]
+    for column, text in DESCRIPTIONS.items():
+        kind = "integer" if column in INTEGERS else "number" if column in NUMBERS else "string"
+        fields.append({"name": column, "type": kind, "description": text})
+    return {
+        "name": name,
+        "path": f"{name}.csv",
+        "format": "csv",
+        "encoding": "utf-8",
+        "schema": {"fields": fields, "primaryKey": index},
+    }
