@@ -3,14 +3,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= train,report,dev
 DEMO ?= demo
+PYTEST_ARGS ?= -m "not slow"
 
-.PHONY: demo test check format links wheel clean
+.PHONY: demo test check format links wheel wheel-check clean
 
 demo: .venv/.installed
 	$(BIN)/netdyno demo --out $(DEMO)
 
 test: .venv/.installed check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: .venv/.installed links
 	$(BIN)/ruff check .
@@ -33,9 +34,19 @@ links:
 	@ln -sfn $(CURDIR)/netdyno/* .links/netdyno/
 	@ln -sfn $(foreach floor,base devices exporters profiler nas,$(CURDIR)/$(floor)) .links/netdyno/
 
-# The wheel, type-checked and run as a user gets it: without the repository and without torch.
 wheel: .venv/.installed
+	rm -rf build dist
 	$(BIN)/python -m build --wheel --outdir dist .
+
+# The wheel as a user gets it: type-checked, and run without the repository and without torch.
+wheel-check: wheel
+	rm -rf build/wheel && mkdir -p build/wheel/types
+	$(BIN)/python -m zipfile -e dist/*.whl build/wheel/types
+	cd build/wheel && MYPYPATH=types ../../$(BIN)/mypy --config-file ../../pyproject.toml --python-executable ../../$(BIN)/python -p netdyno
+	$(PYTHON) -m venv build/wheel/core
+	build/wheel/core/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build/wheel && core/bin/netdyno doctor && core/bin/netdyno table list && \
+		core/bin/netdyno profile ofa-mobilenetv3:width=0.25,resolutions=48,classes=10 --budget 5s --out table --json >table.json
 
 clean:
 	rm -rf .links build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,8 +42,9 @@ def folder_atomic(path: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of ``path`` only when the block ends well.
 
     Raises:
-        InputError: the parent cannot be written.
+        InputError: the parent cannot be written, or a file is in the way.
     """
+    _require_folder(path)
     make_folder(path.parent)
     try:
         staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
@@ -66,8 +67,33 @@ def _swap(staging: Path, path: Path) -> None:
         return
     old = staging.with_name(staging.name + ".old")
     path.rename(old)
-    staging.rename(path)
+    try:
+        staging.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _require_folder(path: Path) -> None:
+    """Refuse a path where something else than a folder, or a link to one, is in the way."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{path}: not a folder; choose another name")
+
+
+def require_replaceable(path: Path, own: Collection[str]) -> None:
+    """Make sure that a folder may be replaced: it is not there yet, or holds nothing but files named in ``own``.
+
+    Raises:
+        InputError: somebody's other files are in it, or it is no folder.
+    """
+    _require_folder(path)
+    try:
+        foreign = sorted({entry.name for entry in path.iterdir()} - set(own)) if path.exists() else []
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if foreign:
+        raise InputError(f"{path}: holds {foreign[0]!r}, which would be lost; choose a folder of its own")
 
 
 def make_folder(path: Path) -> Path:

@@ -8,8 +8,8 @@ import re
 from netdyno.base.errors import InputError
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ms|s|min|m|h|)\s*")
-_SHAPE = re.compile(r"(?:(?P<name>[^:]+):)?(?P<shape>\d+(?:x\d+)*)")
+_DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h|)\s*")
+_SHAPE = re.compile(r"(?:(?P<name>[^:]+):)?(?P<shape>[0-9]{1,10}(?:x[0-9]{1,10})*)")
 _LARGEST_DIMENSION = 2**31 - 1
 
 
@@ -41,15 +41,16 @@ def parse_shape(text: str) -> tuple[str | None, tuple[int, ...]]:
 
 def format_bytes(count: float) -> str:
     """A count of bytes for people: ``13.4 MB`` (decimal prefixes)."""
-    for unit in ("B", "kB", "MB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+    for unit, digits in (("B", 0), ("kB", 1), ("MB", 1)):
+        if abs(round(count, digits)) < 1000:
+            return f"{count:.{digits}f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
 
 
 def format_ms(milliseconds: float) -> str:
     """A latency for people, in µs, ms or s, three digits."""
-    if milliseconds < 1:
-        return f"{milliseconds * 1e3:.3g} µs"
-    return f"{milliseconds:.3g} ms" if milliseconds < 1000 else f"{milliseconds / 1e3:.3g} s"
+    for unit, value in (("µs", milliseconds * 1e3), ("ms", milliseconds)):
+        if abs(value) < 999.5:  # 999.5 has four digits once rounded to three
+            return f"{value:.3g} {unit}"
+    return f"{milliseconds / 1e3:.3g} s"

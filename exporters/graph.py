@@ -150,7 +150,7 @@ class GraphBuilder:
 def join(name: str, graphs: Sequence[Graph]) -> Graph:
     """One graph out of a chain: each graph's single output becomes the next one's single input.
 
-    Names are prefixed by the position (``03.expand``), so that equal layers may repeat.
+    Names are prefixed by the position (``03.expand``), so that equal layers may repeat; the last is ``output``.
     """
     nodes: list[Node] = []
     weights: dict[str, Array] = {}
@@ -161,6 +161,8 @@ def join(name: str, graphs: Sequence[Graph]) -> Graph:
     for position, graph in enumerate(graphs):
         prefix = f"{position:02d}."
         rename = {activation: prefix + activation for activation in graph.shapes} | {graph.inputs[0]: link}
+        if position == len(graphs) - 1:
+            rename[graph.outputs[0]] = "output"
         weights.update({prefix + key: value for key, value in graph.weights.items()})
         shapes.update({rename[key]: shape for key, shape in graph.shapes.items() if key != graph.inputs[0]})
         nodes += [

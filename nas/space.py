@@ -85,7 +85,10 @@ class Space(ABC):
         Raises:
             InputError: wrong shape or type, or an index out of its gene's range.
         """
-        population = np.atleast_2d(np.asarray(X))
+        try:
+            population = np.atleast_2d(np.asarray(X))
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{self.name}: not a population: {error}") from error
         genes = len(self.cardinalities)
         if population.ndim != 2 or population.shape[1] != genes or population.dtype.kind not in "iu":
             raise InputError(
@@ -113,8 +116,8 @@ class Space(ABC):
             index = {value: option for option, value in enumerate(group.values)}
             part = np.empty((len(rows), group.count), np.int64)
             for position, row in enumerate(rows):
-                values = row.get(group.name, ())
-                if len(values) != group.count or not all(value in index for value in values):
+                values = row.get(group.name, ()) if isinstance(row, Mapping) else ()
+                if not _is_row(values, group):
                     raise InputError(
                         f"{self.name}: {group.name!r} of architecture {position} must be "
                         f"{group.count} of {list(group.values)}, not {values}"
@@ -199,6 +202,13 @@ class Space(ABC):
         return format_space(self)
 
 
+def _is_row(values: Any, group: GeneGroup) -> bool:
+    """Whether these are one value of the group for each of its genes."""
+    if not isinstance(values, Sequence | np.ndarray) or len(values) != group.count:
+        return False
+    return all(isinstance(value, int | np.integer) and value in group.values for value in values)
+
+
 def make_space(name: str, **parameters: Any) -> Space:
     """The space of a registered name, with the parameters that it takes.
 
@@ -206,10 +216,14 @@ def make_space(name: str, **parameters: Any) -> Space:
         UnknownName: no such space.
         InputError: no such parameter, or a value that it cannot have.
     """
+    return _build(name, parameters)
+
+
+def _build(name: str, parameters: Mapping[str, Any]) -> Space:
     build = SPACES.load(name)
     try:
         space: Space = build(**parameters)
-    except TypeError as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"space {name}: {error}") from error
     return space
 
@@ -229,7 +243,7 @@ def parse_space(text: str) -> Space:
             raise InputError(f"space {text!r}: write parameters as name=value, several values as 48/56/64")
         values = [_number(text, part) for part in value.split("/")]
         parameters[key.strip()] = values if key.strip() == "resolutions" else values[0]
-    return make_space(name, **parameters)
+    return _build(name, parameters)
 
 
 def format_space(space: Space) -> str:

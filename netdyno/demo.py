@@ -209,7 +209,7 @@ class Demo:
         data = load_data(DATA, "test")
         for row in load_run(self._out).winners.to_dict("records"):
             genes = parse_genes(self._space, row["genes"])
-            facts = {"name": row["winner"], "facts": _facts(row)}
+            facts = {"winner": row["winner"], "facts": _facts(row)}
             folder = self._out / BUNDLES / row["winner"]
             bundle = ship(evaluated.subnet(genes), folder, ("onnx", "tflite"), data, facts)
             _require_ok(folder, verify_bundle(bundle, device))

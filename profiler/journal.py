@@ -28,6 +28,13 @@ CREATE TABLE IF NOT EXISTS visit (
 CREATE TABLE IF NOT EXISTS memory (candidate TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS failure (candidate TEXT NOT NULL, reason TEXT NOT NULL);
 """
+# SQLite keeps whatever a foreign hand put into a column, of any type.
+_MALFORMED = """
+SELECT candidate FROM visit WHERE typeof(candidate) != 'text' OR typeof(latency_ns) != 'blob'
+    OR length(latency_ns) = 0 OR length(latency_ns) % 8 OR typeof(start) != 'integer' OR start NOT BETWEEN 1 AND 1e9
+UNION ALL SELECT candidate FROM memory WHERE typeof(candidate) != 'text' OR typeof(bytes) != 'integer'
+UNION ALL SELECT candidate FROM failure WHERE typeof(candidate) != 'text' OR typeof(reason) != 'text'
+"""
 
 
 class Journal:
@@ -42,13 +49,17 @@ class Journal:
     def __init__(self, path: Path, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.path = path
         make_folder(path.parent)
-        if fresh:
-            for leftover in path.parent.glob(f"{path.name}*"):
-                leftover.unlink()
         with self._errors():
+            if fresh:
+                for leftover in path.parent.glob(f"{path.name}*"):
+                    leftover.unlink()
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.executescript(_SCHEMA)
+            malformed = self._database.execute(_MALFORMED).fetchone()
+        if malformed:
+            self.close()
+            raise InputError(f"{path}: cannot be used as a journal: it holds rows that no run wrote")
         self._claim(json.dumps(conditions, sort_keys=True))
         self.start = 1 + max((start for (start,) in self._rows("SELECT MAX(start) FROM visit") if start), default=0)
 
@@ -126,5 +137,5 @@ class Journal:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.Error, OSError) as error:
             raise InputError(f"{self.path}: cannot be used as a journal: {error}") from error

@@ -16,7 +16,7 @@ from netdyno.base.errors import InputError
 ACTIVATIONS = ("none", "relu", "h_swish")
 FP32_BYTES = 4
 _LARGEST = 10**9
-_NUMBER = re.compile(r"0|[1-9]\d*")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True)

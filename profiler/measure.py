@@ -116,9 +116,8 @@ class Bench:
         rounds = 1 + max((len(medians) for medians in self._medians.values()), default=0)
         while pending := [name for name in self._candidates if not self._done(name)]:
             for position, name in enumerate(generator.permutation(pending).tolist()):
-                # The first round is finished even beyond the budget: a table without a row is no table.
-                if self._spent() and rounds > 1:
-                    return
+                if self._done(name):
+                    continue
                 with self._survive(name):
                     self._visit(name, rounds)
                 done = len(self._candidates) - len(pending)
@@ -153,6 +152,9 @@ class Bench:
 
     def _done(self, name: str) -> bool:
         medians = self._medians.get(name, [])
+        # Everything is visited once, even beyond the budget: a table without a row is no table.
+        if medians and self._spent():
+            return True
         if self._failures.get(name, 0) >= self._method.most_failures or len(medians) >= self._method.most_rounds:
             return True
         return len(medians) >= self._method.least_rounds and relative_spread(medians) <= self._method.spread

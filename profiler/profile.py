@@ -16,6 +16,7 @@ import pandas as pd
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import UnknownName
+from netdyno.base.files import require_replaceable
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Settings
 from netdyno.exporters.graph import Graph
@@ -25,9 +26,10 @@ from netdyno.profiler.layer import Layer, Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method
 from netdyno.profiler.statistics import estimate
-from netdyno.profiler.table import LookupTable, make_rows
+from netdyno.profiler.table import OWN_FILES, LookupTable, make_rows
 
 JOURNAL = "journal.sqlite"
+JOURNAL_FILES = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm")
 DEFAULT_METHOD = Method()
 
 Candidates = Mapping[str, Callable[[], Artifact]]
@@ -50,11 +52,13 @@ def profile_layers(
     and the table is written there too.
 
     Raises:
-        InputError: ``out`` holds another run's journal or cannot be written.
+        InputError: ``out`` holds another run's journal or somebody's other files, or cannot be written.
         DeviceError: the device was lost.
     """
     runtime, file_format = choose_runtime(device, settings)
     settings = Settings(runtime, settings.threads)
+    if out is not None:
+        require_replaceable(out, (*OWN_FILES, *JOURNAL_FILES))
     chosen = dict.fromkeys([Overhead(), *layers])
     candidates = {layer.key: partial(_lowered, layer, file_format) for layer in chosen}
     conditions = describe(device, settings, subject)

@@ -38,20 +38,10 @@ def estimate(visits: Sequence[NDArray[np.float64]], seed: int = 0) -> Estimate:
 
 
 def _bootstrap(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    from scipy.stats import bootstrap
-
-    if len(values) < 2 or np.ptp(values) == 0:
-        return float(values.min()), float(values.max())
-    interval = bootstrap(
-        (values,),
-        np.median,
-        vectorized=True,
-        method="percentile",
-        n_resamples=RESAMPLES,
-        confidence_level=CONFIDENCE,
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+    chosen = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    tail = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(np.median(values[chosen], axis=1), [tail, 100 - tail])
+    return float(low), float(high)
 
 
 def relative_spread(medians: Sequence[float]) -> float:

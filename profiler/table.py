@@ -7,8 +7,10 @@ behind it is that layer's cost inside a network with 224 px input, which then co
 
 from __future__ import annotations
 
+import csv
 import json
 import math
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.files import folder_atomic, read_text
+from netdyno.base.files import folder_atomic, read_text, require_replaceable
 from netdyno.profiler.layer import Layer, parse_layer
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ COLUMNS = tuple(DESCRIPTIONS)
 INTEGERS = ("memory_bytes", "samples", "starts", "valid")
 NUMBERS = {column: "Int64" if column in INTEGERS else "float64" for column in COLUMNS if column != "method"}
 METRICS = ("latency_ms", "energy_mj", "memory_bytes")
+OWN_FILES = (DESCRIPTOR, "layers.csv", "networks.csv")
+_LARGEST_INTEGER = 2**63 - 1
+_SIZE = re.compile(r"[1-9][0-9]{0,5}")
 _LARGEST_FILE = 256 * 1024 * 1024
 
 
@@ -94,11 +99,12 @@ class LookupTable:
             raise TableInvalid(f"table {self.name}: {problems[0]}{more}")
 
     def save(self, path: Path, keep: Sequence[str] = ()) -> None:
-        """Write the table as a folder, whole or not at all; of a folder that is there only ``keep`` stays.
+        """Write the table as a folder, whole or not at all; of an older table that is there only ``keep`` stays.
 
         Raises:
-            InputError: the folder cannot be written.
+            InputError: the folder cannot be written, or holds somebody's other files.
         """
+        require_replaceable(path, (*OWN_FILES, *keep))
         resources = []
         with folder_atomic(path) as folder:
             for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
@@ -123,7 +129,7 @@ def parse_row(key: str) -> tuple[Layer, int | None]:
         InputError: not a row's name.
     """
     name, at, size = key.partition("@")
-    if at and not (size.isascii() and size.isdigit() and int(size) > 0):
+    if at and not _SIZE.fullmatch(size):
         raise InputError(f"not a layer: {key!r}; behind @ stands the network's input size", layer=key)
     return parse_layer(name), int(size) if at else None
 
@@ -172,20 +178,24 @@ def _read_csv(path: Path, index: str) -> pd.DataFrame:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise InputError(f"{path}: larger than any table")
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *lines = csv.reader(file, strict=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, pd.errors.ParserError) as error:
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file: {error}") from error
-    missing = [column for column in (index, *COLUMNS) if column not in frame.columns]
+    missing = [column for column in (index, *COLUMNS) if header.count(column) != 1]
     if missing:
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}")
-    if frame[index].duplicated().any():
-        raise InputError(f"{path}: {frame[index][frame[index].duplicated()].iloc[0]!r} stands there twice")
-    rows = {
-        key: {column: _cell(path, key, column, row[column]) for column in COLUMNS if row[column] != ""}
-        for key, row in zip(frame[index], frame.to_dict("records"), strict=True)
-    }
+        raise InputError(f"{path}: must have the columns {', '.join(missing)} once each")
+    rows: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate(lines, start=2):
+        row = dict(zip(header, line, strict=False))
+        if len(line) != len(header):
+            raise InputError(f"{path}: row {number} has {len(line)} cells, not {len(header)}")
+        key = row[index]
+        if key in rows:
+            raise InputError(f"{path}: {key!r} stands there twice")
+        rows[key] = {column: _cell(path, key, column, row[column]) for column in COLUMNS if row[column] != ""}
     return make_rows(index, rows)
 
 
@@ -193,9 +203,12 @@ def _cell(path: Path, key: str, column: str, text: str) -> float | int | str:
     if column == "method":
         return text
     try:
-        return int(text) if column in INTEGERS else float(text)
+        number = int(text) if column in INTEGERS else float(text)
     except ValueError:
         raise InputError(f"{path}: {column} of {key!r} is no number: {text!r}") from None
+    if column in INTEGERS and abs(number) > _LARGEST_INTEGER:
+        raise InputError(f"{path}: {column} of {key!r} is too large: {text}")
+    return number
 
 
 def _row_problems(row: pd.Series[Any]) -> list[str]:

@@ -59,7 +59,7 @@ def _originals(split: str) -> tuple[Images, NDArray[np.int64]]:
 def _render(originals: Images, chosen: NDArray[np.int64], generator: np.random.Generator) -> Images:
     """``(n, 3, 64, 64)`` in 0 … 1: a bright digit over duller litter on a darker, shaded, tinted ground."""
     n = len(chosen)
-    digit = _place(originals[chosen], generator, scale=(3.0, 4.8), shift=9.0)
+    digit = _place(originals[chosen], generator, scale=(4.0, 6.0), shift=7.0)
     litter = _place(_litter(originals, n, generator), generator, scale=(2.5, 4.0), shift=4.0)
     ground = _uniform(generator, 0.1, 0.4, (n, 3, 1, 1))
     ink = ground + _uniform(generator, 0.3, 0.6, (n, 1, 1, 1))

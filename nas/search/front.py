@@ -64,14 +64,19 @@ def load_front(path: Path, space: Space) -> Front:
     Raises:
         InputError: not such a file, or not of this space.
     """
-    rows = list(csv.reader(io.StringIO(read_text(path))))
     genes = len(space.cardinalities)
+    text = read_text(path)
     try:
-        objectives = tuple(rows[0][:-genes])
-        values = np.array([[float(v) for v in row[:-genes]] for row in rows[1:]]).reshape(-1, len(objectives))
-        X = space.check(np.array([[int(v) for v in row[-genes:]] for row in rows[1:]]))
-    except (IndexError, ValueError) as error:
+        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        objectives = tuple(header[:-genes])
+        if not objectives or not rows or any(len(row) != len(header) for row in rows):
+            raise ValueError("rows and columns do not fit")
+        values = np.array([[float(value) for value in row[:-genes]] for row in rows])
+        X = space.check(np.array([[int(value) for value in row[-genes:]] for row in rows]))
+    except (ValueError, csv.Error) as error:
         raise InputError(f"{path}: not a front of {space.name}: {error}") from error
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: holds objectives that are not finite")
     return Front(space, objectives, X, values, evaluations=0)
 
 

@@ -30,6 +30,7 @@ EXCITED = (False, True, False, True, True)
 BASE_WIDTHS = (16, 16, 24, 40, 80, 112, 160, 960, 1280)
 SMALLEST_RESOLUTION = 32
 LARGEST_RESOLUTION = 1024
+MOST_CLASSES = 100_000
 
 
 class OfaMobileNetV3(Space):
@@ -58,8 +59,8 @@ class OfaMobileNetV3(Space):
     def _check_parameters(self) -> None:
         if not 0 < self.width <= 16:
             raise InputError(f"{self.name}: width must be above 0 and at most 16, not {self.width:g}")
-        if self.classes < 1:
-            raise InputError(f"{self.name}: classes must be at least 1, not {self.classes}")
+        if not 1 <= self.classes <= MOST_CLASSES:
+            raise InputError(f"{self.name}: classes must be from 1 to {MOST_CLASSES}, not {self.classes}")
         sizes = self.resolutions
         if not sizes or list(sizes) != sorted(set(sizes)):
             raise InputError(f"{self.name}: resolutions must be given once each, ascending: {list(sizes)}")

@@ -14,7 +14,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic, read_text
+from netdyno.base.files import folder_atomic, read_text, require_replaceable
 from netdyno.base.registry import Registry, require
 from netdyno.nas.space import Space, make_space
 
@@ -46,14 +46,18 @@ def save_supernet(supernet: OfaMobileNetV3Supernet, path: Path, *, data: str, tr
     """Write a supernet's folder, whole or not at all.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or holds somebody's other files.
     """
     import torch
+
+    require_replaceable(path, (DESCRIPTOR, WEIGHTS))
+    weights = io.BytesIO()
+    torch.save(supernet.state_dict(), weights)
 
     space = supernet.space
     descriptor = {"space": {"name": space.name, **space.parameters}, "data": data, "training": asdict(training)}
     with folder_atomic(path) as folder:
-        torch.save(supernet.state_dict(), folder / WEIGHTS)
+        (folder / WEIGHTS).write_bytes(weights.getvalue())
         (folder / DESCRIPTOR).write_text(json.dumps(descriptor, indent=2) + "\n")
 
 

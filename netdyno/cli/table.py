@@ -11,6 +11,8 @@ from netdyno.cli.console import Json, emit, print_table, say
 
 app = typer.Typer(help="Lookup tables: show, check, list, import.", no_args_is_help=True, rich_markup_mode=None)
 
+SHOWN = ("latency_ms", "latency_ms_low", "latency_ms_high", "memory_bytes", "samples")
+
 Table = Annotated[Path, typer.Argument(help="A table's folder.")]
 
 
@@ -32,11 +34,10 @@ def show(
     for name, value in table.conditions.items():
         say(f"  {name}: {_flat(value)}")
     slowest = table.layers.sort_values("latency_ms", ascending=False).head(rows)
-    cells = [
-        (str(key), _number(row["latency_ms"]), f"[{_number(row['latency_ms_low'])}, {_number(row['latency_ms_high'])}]",
-         _number(row["memory_bytes"]), _number(row["samples"]))
-        for key, row in slowest.iterrows()
-    ]  # fmt: skip
+    cells = []
+    for key, row in slowest.iterrows():
+        median, low, high, memory, samples = (_number(row[column]) for column in SHOWN)
+        cells.append((str(key), median, f"[{low}, {high}]", memory, samples))
     print_table(("layer", "latency_ms", "95 % interval", "memory_bytes", "samples"), cells)
 
 

@@ -36,7 +36,10 @@ class LayeredSpace(Protocol):
 
 @dataclass(frozen=True)
 class _Compiled:
-    """Costs by network input size and layer, ``(sizes, vocabulary + 1)``; the last column is an empty slot's 0."""
+    """Costs by network input size and layer, ``(sizes + 1, vocabulary + 1)``.
+
+    The last row is for sizes that the table does not tell apart, the last column an empty slot's 0.
+    """
 
     value: Floats
     low: Floats
@@ -138,8 +141,8 @@ def _arrange(rows: pd.DataFrame, vocabulary: Sequence[Layer], metric: str) -> tu
     """The rows as arrays, and the position in them of each vocabulary layer's input size."""
     position = {layer: i for i, layer in enumerate(vocabulary)}
     parsed = [parse_row(str(key)) for key in rows.index]
-    known = sorted({size for _, size in parsed if size is not None} or {0})
-    shape = (len(known), len(vocabulary) + 1)
+    known = sorted({size for _, size in parsed if size is not None})
+    shape = (len(known) + 1, len(vocabulary) + 1)
     value, low, high = (np.full(shape, np.nan) for _ in range(3))
     columns = [rows[name].to_numpy(float, na_value=np.nan) for name in _interval_columns(metric)]
     for own_size in (False, True):  # rows of a network size come last and replace the plain ones
@@ -162,4 +165,4 @@ def _interval_columns(metric: str) -> tuple[str, str, str]:
 
 def _size_index(known: list[int], layer: Layer) -> int:
     size: Any = layer.input_shape[-1]
-    return known.index(size) if size in known else 0
+    return known.index(size) if size in known else len(known)

@@ -16,11 +16,13 @@ import yaml
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_text
 from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
-from netdyno.profiler.table import LookupTable, make_rows
+from netdyno.profiler.table import LookupTable, make_rows, parse_row
 
 _FILE = re.compile(r"(\d+)_lookup_table\.ya?ml")
 _SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)")
 _LARGEST_FILE = 4 * 1024 * 1024
+# Of all that YAML can say these tables use text alone: no tags, no merging, and numbers are read here.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 NORMAL_95 = 1.96
 
 
@@ -37,17 +39,18 @@ def read_ofa_yaml(path: Path) -> LookupTable:
     rows: dict[str, dict[str, Any]] = {}
     for file, size in sizes.items():
         for key, entry in _read_yaml(file).items():
-            layer = _parse_key(file, key)
-            rows[f"{layer.key}@{int(size)}"] = _row(file, key, entry)
+            name = f"{_parse_key(file, key).key}@{int(size)}"
+            _require_row(file, key, name)
+            rows[name] = _row(file, key, entry)
     conditions = {"source": "mit-han-lab/once-for-all", "format": "ofa-yaml", "batch": 1}
     return LookupTable(path.stem, conditions, make_rows("layer", rows))
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
-    if file.stat().st_size > _LARGEST_FILE:
+    if file.is_file() and file.stat().st_size > _LARGEST_FILE:
         raise InputError(f"{file}: larger than any Once-for-All table")
     try:
-        content = yaml.load(read_text(file), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        content = yaml.load(read_text(file), Loader=_LOADER)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -61,7 +64,7 @@ def _row(file: Path, key: str, entry: Any) -> dict[str, Any]:
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{file}: {key!r} needs the numbers count, mean and std", layer=key) from error
     if count < 1 or not all(math.isfinite(value) and value >= 0 for value in (mean, std)):
-        raise InputError(f"{file}: {key!r}: no such measurement: {entry}", layer=key)
+        raise InputError(f"{file}: {key!r}: no such measurement: {count} of {mean:g} ± {std:g} ms", layer=key)
     half = NORMAL_95 * std / math.sqrt(count)
     low, high = max(mean - half, 0.0), mean + half
     numbers = {"latency_ms": mean, "latency_ms_low": low, "latency_ms_high": high, "samples": count}
@@ -88,9 +91,17 @@ def _parse_key(file: Path, key: str) -> Layer:
                 return GlobalPool(h, w, cin)
             case "expanded_conv":
                 return _block(h, w, cin, cout, {name: int(fields[name]) for name in _BLOCK_FIELDS})
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{file}: not a Once-for-All layer: {key!r} ({error})", layer=key) from error
     raise InputError(f"{file}: not a Once-for-All layer: {key!r} (kind {kind!r})", layer=key)
+
+
+def _require_row(file: Path, key: str, name: str) -> None:
+    """Refuse a layer that no table of ours can hold: a size of zero, a flag that is none."""
+    try:
+        parse_row(name)
+    except InputError as error:
+        raise InputError(f"{file}: not a Once-for-All layer: {key!r} ({error})", layer=key) from error
 
 
 _BLOCK_FIELDS = ("expand", "kernel", "stride", "idskip", "se", "hs")
