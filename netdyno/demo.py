@@ -144,7 +144,7 @@ class Demo:
         """A predictor from subnets whose accuracy is really evaluated, each written down as it is."""
         began = time.monotonic()
         path = self._out / ACCURACIES
-        known = _read_accuracies(path, self._space) if path.exists() else {}
+        known = read_accuracies(path, self._space) if path.exists() else {}
         X = self._space.sample(self._size.predictor_samples, self._size.seed + 1)
         X = np.unique(np.concatenate([X, self._space.cardinalities[None] * [[0], [1]] - [[0], [1]]]), axis=0)
         for position, genes in enumerate(X):
@@ -239,7 +239,8 @@ def _require_ok(folder: Path, verifications: list[Verification]) -> None:
             )
 
 
-def _read_accuracies(path: Path, space: Space) -> dict[str, float]:
+def read_accuracies(path: Path, space: Space) -> dict[str, float]:
+    """Accuracy in percent of the subnets that were evaluated for the predictor, by their genes as text."""
     rows = csv.DictReader(io.StringIO(read_text(path)))
     return {format_genes(parse_genes(space, row["genes"])): float(row["accuracy_pct"]) for row in rows}
 

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from netdyno.base.errors import InputError
 from netdyno.base.files import make_folder
 
+SIDE_FILES = ("", "-wal", "-shm")
+"""What SQLite adds to a journal's name while somebody has it open."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS visit (
@@ -51,8 +54,8 @@ class Journal:
         make_folder(path.parent)
         with self._errors():
             if fresh:
-                for leftover in path.parent.glob(f"{path.name}*"):
-                    leftover.unlink()
+                for suffix in SIDE_FILES:
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.executescript(_SCHEMA)

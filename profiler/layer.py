@@ -167,12 +167,13 @@ class MBConv(_Spatial):
         out = self.out_pixels * self.cout
         moments = [
             (kept if self.expands else x) + wide * self.expands + deep,
-            kept + 2 * deep,
             kept + deep + out,
             (kept + 2 * out) * self.skip,
         ]
         if self.expands:
-            moments += [x + wide, kept + 2 * wide]
+            moments.append(x + wide)
+        if self.act != "none":
+            moments += [kept + 2 * wide * self.expands, kept + 2 * deep]
         if self.se:
             gates = max(self.mid + self.se, 2 * self.se, 2 * self.mid)
             moments += [kept + deep + gates, kept + 2 * deep + self.mid]

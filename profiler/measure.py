@@ -53,10 +53,10 @@ def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
     Raises:
         UnknownName: a metric that is not measured here.
     """
-    for metric in metrics:
-        if metric not in METRICS:
-            raise UnknownName("metric", metric, METRICS)
-    return frozenset({"latency", *metrics})
+    chosen = frozenset({"latency", *metrics})
+    for metric in sorted(chosen.difference(METRICS)):
+        raise UnknownName("metric", metric, METRICS)
+    return chosen
 
 
 class Bench:

@@ -21,7 +21,7 @@ from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Settings
 from netdyno.exporters.graph import Graph
 from netdyno.exporters.writers import write
-from netdyno.profiler.journal import Journal
+from netdyno.profiler.journal import SIDE_FILES, Journal
 from netdyno.profiler.layer import Layer, Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method
@@ -68,7 +68,7 @@ def profile_layers(
     name = f"{subject.partition(':')[0]}-{device.id}-{runtime}".replace(":", "-")
     table = LookupTable(name, conditions | {"method": asdict(method)} | states, make_rows("layer", rows))
     if out is not None:
-        table.save(out, keep=(JOURNAL,))
+        table.save(out, keep=[JOURNAL + suffix for suffix in SIDE_FILES])
     return table
 
 

@@ -119,7 +119,8 @@ class LookupTable:
             text = json.dumps(descriptor, indent=2, sort_keys=True) + "\n"
             (folder / DESCRIPTOR).write_text(text, encoding="utf-8")
             for name in keep:
-                shutil.copyfile(path / name, folder / name)
+                if (path / name).exists():
+                    shutil.copyfile(path / name, folder / name)
 
 
 def parse_row(key: str) -> tuple[Layer, int | None]:
@@ -145,8 +146,11 @@ def empty_rows(index: str) -> pd.DataFrame:
 
 
 def make_rows(index: str, rows: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows by name, with all columns; what a row lacks is missing, and it is valid unless it says otherwise."""
-    filled = [{"method": "", "valid": 1, **row} for row in rows.values()]
+    """Rows by name, with all columns; what a row lacks is missing, and it is valid unless it says otherwise.
+
+    ``method`` becomes one line, as a row of the file is.
+    """
+    filled = [{"valid": 1, **row, "method": " ".join(row.get("method", "").split())} for row in rows.values()]
     names = pd.Index(list(rows), name=index, dtype="str")
     frame = pd.DataFrame(filled, index=names, columns=list(COLUMNS), dtype=object)
     return frame.astype({**NUMBERS, "method": "str"})

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
-from netdyno.base.registry import require
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.space import Population, Space
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
+from netdyno.nas.state import read_state
 
 BLOCKS = 20
 SMALLEST_SIZE, SIZE_STEP, SIZES = 112, 16, 8
@@ -75,14 +73,8 @@ def load_ofa_mlp(path: Path, space: Space) -> OfaMlpAccuracy:
     """
     if not isinstance(space, OfaMobileNetV3):
         raise InputError(f"Once-for-All's accuracy predictor is for ofa-mobilenetv3, not {space.name}")
-    torch = require("torch", extra="train", purpose="reading a .pth accuracy predictor")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = {name: tensor.numpy().astype(np.float32) for name, tensor in state.items()}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (RuntimeError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, UnpicklingError) as error:
-        raise InputError(f"{path}: not a state dict: {str(error).splitlines()[0]}") from error
+    state = read_state(path, purpose="reading a .pth accuracy predictor")
+    tensors = {name: tensor.detach().float().numpy() for name, tensor in state.items()}
     shapes = [(INPUTS, 400), (400, 400), (400, 400), (400, 1)]
     layers = [(tensors.get(f"{2 * i}.weight"), tensors.get(f"{2 * i}.bias")) for i in range(len(shapes))]
     known = []

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from netdyno.base.errors import InputError
 from netdyno.base.files import folder_atomic, read_text, require_replaceable
 from netdyno.base.registry import Registry, require
 from netdyno.nas.space import Space, make_space
+from netdyno.nas.state import read_state
 
 if TYPE_CHECKING:
     from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
@@ -70,27 +69,14 @@ def load_supernet(path: Path) -> tuple[OfaMobileNetV3Supernet, dict[str, Any]]:
     """
     if not (path / DESCRIPTOR).is_file():
         raise InputError(f"{path}: no supernet here; a supernet is a folder with {DESCRIPTOR} and {WEIGHTS}")
-    torch = require("torch", extra="train", purpose="a supernet")
+    state = read_state(path / WEIGHTS, purpose="a supernet")
     try:
         descriptor = json.loads(read_text(path / DESCRIPTOR))
         supernet = make_supernet(make_space(**descriptor["space"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a supernet: {error}") from error
     try:
-        state = torch.load(io.BytesIO((path / WEIGHTS).read_bytes()), map_location="cpu", weights_only=True)
         supernet.load_state_dict(state)
-    except OSError as error:
-        raise InputError(f"{path / WEIGHTS}: cannot be read: {error.strerror}") from error
-    except (
-        RuntimeError,
-        ValueError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        KeyError,
-        zipfile.BadZipFile,
-        UnpicklingError,
-    ) as error:
-        message = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"{path / WEIGHTS}: not the weights of this supernet: {message[0]}") from error
+    except RuntimeError as error:
+        raise InputError(f"{path / WEIGHTS}: not the weights of the supernet in {DESCRIPTOR}") from error
     return supernet.eval(), descriptor

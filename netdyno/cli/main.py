@@ -82,13 +82,20 @@ def run(arguments: Sequence[str]) -> int:
             raise
         return _fail(str(error), error.exit_code, words, error.context())
     except (KeyboardInterrupt, EOFError, typer.Abort):
-        return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED, words, {})
+        return _interrupted(words)
     except Exception as error:
         if debug:
             raise
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         return _fail(f"our own fault: {text}; --debug shows where", OUR_FAULT, words, {})
+    # typer turns Ctrl-C into an exit code of its own accord.
+    if result == INTERRUPTED:
+        return _interrupted(words)
     return result if isinstance(result, int) else 0
+
+
+def _interrupted(words: Sequence[str]) -> int:
+    return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED, words, {})
 
 
 def _fail(message: str, code: int, words: Sequence[str], context: dict[str, Any]) -> int:

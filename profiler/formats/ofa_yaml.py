@@ -20,6 +20,7 @@ from netdyno.profiler.table import LookupTable, make_rows, parse_row
 
 _FILE = re.compile(r"(\d+)_lookup_table\.ya?ml")
 _SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)")
+_LARGEST_COUNT = 10**9
 _LARGEST_FILE = 4 * 1024 * 1024
 # Of all that YAML can say these tables use text alone: no tags, no merging, and numbers are read here.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -49,8 +50,10 @@ def read_ofa_yaml(path: Path) -> LookupTable:
 def _read_yaml(file: Path) -> dict[str, Any]:
     if file.is_file() and file.stat().st_size > _LARGEST_FILE:
         raise InputError(f"{file}: larger than any Once-for-All table")
+    text = read_text(file)
     try:
-        content = yaml.load(read_text(file), Loader=_LOADER)  # noqa: S506
+        _require_flat(file, text)
+        content = yaml.load(text, Loader=_LOADER)  # noqa: S506
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{file}: not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -58,12 +61,21 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return content
 
 
+def _require_flat(file: Path, text: str) -> None:
+    """Refuse nesting beyond a table's two levels: the YAML library's loader crashes on very deep files."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > 2:
+            raise InputError(f"{file}: not a Once-for-All table: nested too deeply")
+
+
 def _row(file: Path, key: str, entry: Any) -> dict[str, Any]:
     try:
         count, mean, std = int(entry["count"]), float(entry["mean"]), float(entry["std"])
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{file}: {key!r} needs the numbers count, mean and std", layer=key) from error
-    if count < 1 or not all(math.isfinite(value) and value >= 0 for value in (mean, std)):
+    if not 1 <= count <= _LARGEST_COUNT or not all(math.isfinite(value) and value >= 0 for value in (mean, std)):
         raise InputError(f"{file}: {key!r}: no such measurement: {count} of {mean:g} ± {std:g} ms", layer=key)
     half = NORMAL_95 * std / math.sqrt(count)
     low, high = max(mean - half, 0.0), mean + half

@@ -30,9 +30,9 @@ def test_equal_links_keep_apart(block, mbconv):
 def test_a_chain_knows_its_ends(block, mbconv):
     link = mbconv(block(filters=12))
     chain = join("one", [link])
-    assert (chain.name, chain.inputs, chain.outputs) == ("one", ("x",), ("00.project",))
+    assert (chain.name, chain.inputs, chain.outputs) == ("one", ("x",), ("output",))
     assert chain.shapes["x"] == (1, 8, 8, 8)
-    assert chain.shapes["00.project"] == (1, 12, 8, 8)
+    assert chain.shapes["output"] == (1, 12, 8, 8)
 
 
 def test_a_skip_over_the_whole_link_reads_the_renamed_input():

@@ -1,0 +1,217 @@
+"""The report's figures: Plotly figures without colours of text, which the page's style sheet sets for light and dark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from netdyno.nas.search.front import Front
+from netdyno.report.breakdown import Part
+
+Floats = NDArray[np.float64]
+
+PREDICTED = "#5b86c4"
+MEASURED = "#e0803c"
+FAINT = "rgba(128, 136, 148, 0.28)"
+UNITS = ("#a5d8cf", "#62bcb4", "#2f9a9f", "#2f7499", "#5163a6", "#7a5aa0", "#a0587f")
+STAGES = {"overhead": "#b4bac2", "stem": "#7d8997", "head": "#e0a15c"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How an objective is shown: values times ``scale`` plus ``offset``, in ``unit``."""
+
+    title: str
+    unit: str = ""
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __call__(self, values: Floats) -> Floats:
+        """Objective values, as a front holds them, in the axis' own unit."""
+        return np.asarray(values, np.float64) * self.scale + self.offset
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+AXES = {
+    "latency_ms": Axis("Latency", "ms"),
+    "energy_mj": Axis("Energy", "mJ"),
+    "error_pct": Axis("Accuracy", "%", -1.0, 100.0),
+    "memory_bytes": Axis("Memory", "MB", 1e-6),
+    "peak_activation_bytes": Axis("Peak activation memory", "kB", 1e-3),
+    "macs": Axis("Multiply-accumulates", "millions", 1e-6),
+    "params": Axis("Parameters", "millions", 1e-6),
+}
+
+
+def axes_of(front: Front) -> tuple[int, int] | None:
+    """The two objectives to draw, accuracy upward against the first other one; None if there is but one."""
+    if len(front.objectives) < 2:
+        return None
+    up = front.objectives.index("error_pct") if "error_pct" in front.objectives else 1
+    return (0 if up else 1), up
+
+
+def axis_of(objective: str) -> Axis:
+    """How an objective is shown, or its bare name and values."""
+    return AXES.get(objective) or Axis(escape(objective[:80]))
+
+
+def front_figure(front: Front, measured: pd.DataFrame) -> Any:
+    """The predicted front as a stair, and over it what was measured, the shipped points by name.
+
+    Raises:
+        ValueError: the front has a single objective.
+    """
+    chosen = axes_of(front)
+    if chosen is None:
+        raise ValueError("a front of one objective is a point")
+    across, up = (axis_of(front.objectives[position]) for position in chosen)
+    x, y = across(front.F[:, chosen[0]]), up(front.F[:, chosen[1]])
+    order = np.argsort(x)
+    figure = go.Figure(layout=_layout(str(across), str(up)))
+    figure.add_scatter(
+        x=x[order],
+        y=y[order],
+        name="predicted front",
+        mode="lines+markers",
+        line={"shape": "hv", "width": 1.5, "color": PREDICTED},
+        marker={"size": 5, "color": PREDICTED},
+        hovertemplate=f"predicted<br>%{{x:.4~g}} {across.unit}<br>%{{y:.2f}} {up.unit}<extra></extra>",
+    )
+    if {front.objectives[position] for position in chosen} == {"latency_ms", "error_pct"} and len(measured):
+        _add_measured(figure, measured)
+    return figure
+
+
+def _add_measured(figure: Any, measured: pd.DataFrame) -> None:
+    for name, rows in (("measured", measured[measured["winner"] == ""]), ("shipped", _shipped(measured))):
+        x = rows["latency_ms"]
+        figure.add_scatter(
+            x=x,
+            y=rows["accuracy_pct"],
+            name=name,
+            mode="markers",
+            marker=_marker(name),
+            error_x={
+                "array": rows["latency_ms_high"] - x,
+                "arrayminus": x - rows["latency_ms_low"],
+                "thickness": 1,
+                "width": 3,
+                "color": MEASURED,
+            },
+            text=_labels(rows),
+            hovertemplate="%{text}measured<br>%{x:.4~g} ms<br>%{y:.2f} %<extra></extra>",
+        )
+    for row in _shipped(measured).to_dict("records"):
+        figure.add_annotation(
+            x=row["latency_ms"],
+            y=row["accuracy_pct"],
+            text=f"<b>{escape(row['winner'][:40])}</b>",
+            showarrow=True,
+            arrowwidth=1,
+            arrowhead=0,
+            arrowcolor=FAINT,
+            standoff=8,
+            ax=10,
+            ay=38,
+        )
+
+
+def parity_figure(measured: pd.DataFrame, column: str, unit: str) -> Any:
+    """Predicted over measured values of a column, with the line on which they would be equal."""
+    both = measured[[column, f"{column}_predicted"]].to_numpy(float)
+    low, high = np.nanmin(both), np.nanmax(both)
+    margin = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
+    ends = [low - margin, high + margin]
+    figure = go.Figure(layout=_layout(f"Measured ({unit})", f"Predicted ({unit})"))
+    figure.add_scatter(
+        x=ends, y=ends, mode="lines", line={"width": 1, "dash": "dot", "color": "#8c95a1"}, hoverinfo="skip"
+    )
+    for name, rows in (("measured", measured[measured["winner"] == ""]), ("shipped", _shipped(measured))):
+        figure.add_scatter(
+            x=rows[column],
+            y=rows[f"{column}_predicted"],
+            mode="markers",
+            marker=_marker(name),
+            text=_labels(rows),
+            hovertemplate=f"%{{text}}measured %{{x:.4~g}} {unit}<br>predicted %{{y:.4~g}} {unit}<extra></extra>",
+        )
+    figure.update_layout(showlegend=False, margin={"t": 10})
+    figure.update_xaxes(range=ends)
+    figure.update_yaxes(range=ends)
+    return figure
+
+
+def breakdown_figure(networks: Sequence[tuple[str, Sequence[Part]]]) -> Any:
+    """A bar a network, made up of its layers in the order in which they run, coloured by stage."""
+    figure = go.Figure(layout=_layout("Latency from the table (ms)", ""))
+    colours = stage_colours(networks)
+    for row, (_, parts) in enumerate(networks):
+        for part in parts:
+            figure.add_bar(
+                x=[part.latency_ms],
+                y=[row],
+                orientation="h",
+                width=0.62,
+                marker={"color": colours[part.stage], "line": {"width": 1, "color": "white"}},
+                text=[part.label],
+                textposition="none",
+                hovertemplate="%{text}<br>%{x:.3~g} ms<extra></extra>",
+            )
+        total = sum(part.latency_ms for part in parts)
+        figure.add_annotation(x=total, y=row, text=f"{total:.3g} ms", xanchor="left", xshift=6, showarrow=False)
+    longest = max(sum(part.latency_ms for part in parts) for _, parts in networks)
+    figure.update_layout(barmode="stack", showlegend=False, margin={"t": 10, "l": 10}, hovermode="closest")
+    figure.update_xaxes(range=[0, longest * 1.2])
+    figure.update_yaxes(
+        autorange="reversed",
+        showgrid=False,
+        tickvals=list(range(len(networks))),
+        ticktext=[f"{escape(name[:40])} " for name, _ in networks],
+    )
+    return figure
+
+
+def stage_colours(networks: Sequence[tuple[str, Sequence[Part]]]) -> Mapping[str, str]:
+    """The colour of each stage, in the order in which the stages run."""
+    longest = max((parts for _, parts in networks), key=lambda parts: len({part.stage for part in parts}))
+    stages = list(dict.fromkeys(part.stage for part in longest))
+    units = [stage for stage in stages if stage not in STAGES]
+    return {stage: STAGES.get(stage) or UNITS[units.index(stage) % len(UNITS)] for stage in stages}
+
+
+def _shipped(measured: pd.DataFrame) -> pd.DataFrame:
+    return measured[measured["winner"] != ""]
+
+
+def _labels(rows: pd.DataFrame) -> list[str]:
+    return [f"<b>{escape(name[:40])}</b><br>" if name else "" for name in rows["winner"]]
+
+
+def _marker(name: str) -> dict[str, Any]:
+    if name == "shipped":
+        return {"size": 13, "symbol": "diamond", "color": MEASURED, "line": {"width": 1.5, "color": "white"}}
+    return {"size": 7, "color": MEASURED, "opacity": 0.85}
+
+
+def _layout(x_title: str, y_title: str) -> Any:
+    axis = {"gridcolor": FAINT, "linecolor": FAINT, "zeroline": False, "automargin": True, "ticks": ""}
+    return go.Layout(
+        template="none",
+        font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 13},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 52, "r": 12, "t": 12, "b": 48},
+        xaxis={**axis, "title": {"text": x_title, "standoff": 10}, "nticks": 7},
+        yaxis={**axis, "title": {"text": y_title, "standoff": 10}, "nticks": 7},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "bgcolor": "rgba(0,0,0,0)"},
+    )

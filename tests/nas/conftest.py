@@ -1,0 +1,64 @@
+"""A narrow supernet and a small data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from netdyno.nas.data.dataset import Dataset
+from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
+
+if TYPE_CHECKING:
+    from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in one order, and no quarrel over the cores."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def space() -> OfaMobileNetV3:
+    """The published space."""
+    return OfaMobileNetV3()
+
+
+@pytest.fixture(scope="session")
+def stirred(narrow: OfaMobileNetV3) -> OfaMobileNetV3Supernet:
+    """A supernet in which no weight is at rest: nothing zero, no norm the identity, no kernel matrix a unit matrix."""
+    torch = pytest.importorskip("torch")
+    from netdyno.nas.supernets.store import make_supernet
+
+    supernet = make_supernet(narrow, seed=3)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, value in supernet.state_dict().items():
+            if name.endswith("running_var"):
+                value.uniform_(0.5, 1.5, generator=generator)
+            elif value.is_floating_point():
+                noise = torch.randn(value.shape, generator=generator)
+                value += noise * (0.1 if value.dim() != 2 else 0.05)
+    return supernet.eval()
+
+
+@pytest.fixture(scope="session")
+def stripes() -> Callable[[int, int], Dataset]:
+    """``stripes(n, seed)``: noisy 32×32 images, in ten classes by where a bright stripe runs."""
+
+    def make(n: int, seed: int) -> Dataset:
+        generator = np.random.default_rng(seed)
+        labels = generator.integers(10, size=n)
+        images = generator.normal(0, 0.3, (n, 3, 32, 32)).astype(np.float32)
+        for image, label in zip(images, labels, strict=True):
+            image[:, 3 * label : 3 * label + 3] += 2
+        return Dataset("stripes", images, labels, tuple("0123456789"), (0.5,) * 3, (0.5,) * 3)
+
+    return make

@@ -1,0 +1,237 @@
+"""The command line as its user meets it: real processes, real files, real signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from netdyno.base.artifact import Artifact
+from netdyno.exporters import write
+from netdyno.nas.space import make_space
+from netdyno.profiler.table import load_table
+
+NETDYNO = [str(Path(sys.executable).with_name("netdyno"))]
+SPACE = "ofa-mobilenetv3:width=0.25,resolutions=48,classes=10"
+
+
+def run(*words: str, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*NETDYNO, *words], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    """A folder with one real model in each format, and broken copies of them."""
+    folder = tmp_path_factory.mktemp("models")
+    space = make_space("ofa-mobilenetv3", width=0.25, resolutions=[48], classes=10)
+    graph = space.graph(space.smallest())
+    for file_format in ("onnx", "tflite"):
+        artifact: Artifact = write(graph, file_format)
+        (folder / f"good.{file_format}").write_bytes(artifact.data)
+        (folder / f"half.{file_format}").write_bytes(artifact.data[: len(artifact.data) // 2])
+        (folder / f"junk.{file_format}").write_bytes(b"not a model" * 50)
+        (folder / f"empty.{file_format}").write_bytes(b"")
+    (folder / "file").write_text("in the way")
+    return folder
+
+
+BAD = [
+    (["profile", "nosuch.onnx"], "nosuch.onnx"),
+    (["profile", "nosuch/dir"], "nosuch/dir"),
+    (["profile", "junk.onnx"], "junk"),
+    (["profile", "junk.tflite"], "junk"),
+    (["profile", "half.onnx"], "half"),
+    (["profile", "half.tflite"], "half"),
+    (["profile", "empty.onnx"], "empty"),
+    (["profile", "empty.tflite"], "empty"),
+    (["profile", "file"], "not a model file"),
+    (["profile", "ofa-mobilenetv2"], "did you mean 'ofa-mobilenetv3'"),
+    (["profile", "ofa-mobilenetv3:width=narrow"], "not a number"),
+    (["profile", "ofa-mobilenetv3:depth=3"], "depth"),
+    (["profile", "ofa-mobilenetv3", "--device", "toaster"], "toaster"),
+    (["profile", "ofa-mobilenetv3", "--runtime", "abacus"], "abacus"),
+    (["profile", "good.onnx", "--runtime", "abacus"], "abacus"),
+    (["profile", "good.onnx", "--runtime", "litert"], "litert"),
+    (["profile", "ofa-mobilenetv3", "--resolution", "7"], "resolution 7 is outside"),
+    (["profile", "ofa-mobilenetv3", "--budget", "-5s"], "positive duration"),
+    (["profile", "ofa-mobilenetv3", "--budget", "soon"], "soon"),
+    (["profile", "ofa-mobilenetv3", "--threads", "0"], "threads"),
+    (["profile", "ofa-mobilenetv3", "--metrics", "colour"], "colour"),
+    (["profile", "ofa-mobilenetv3", "--out", "file/table"], "file"),
+    (["profile", "ofa-mobilenetv3", "--out", "/proc/nowhere"], "/proc/nowhere"),
+    (["profile", "good.onnx", "--input-shape", "input:1x0x3"], "shape"),
+    (["table", "show", "nosuch"], "nosuch"),
+    (["table", "check", "."], "datapackage.json"),
+    (["table", "import", "nosuch", "--format", "ofa-yaml", "--out", "t"], "nosuch"),
+    (["table", "import", ".", "--format", "stone-tablet", "--out", "t"], "stone-tablet"),
+    (["train", "ofa-mobilenetv3:classes=10", "--data", "letters", "--out", "s"], "letters"),
+    (["search", SPACE, "--out", "r", "--objective", "accuracy"], "--accuracy"),
+    (["search", SPACE, "--out", "r", "--objective", "latency"], "--table"),
+    (["search", SPACE, "--out", "r", "--objective", "beauty"], "beauty"),
+    (["search", SPACE, "--out", "r", "--objective", "macs", "--method", "guess"], "guess"),
+    (["export", "nosuch", "--out", "b"], "nosuch"),
+    (["verify", "nosuch"], "nosuch"),
+    (["report", "nosuch"], "nosuch"),
+    (["frobnicate"], "frobnicate"),
+    (["profile"], "target"),
+    (["profile", "ofa-mobilenetv3", "--colour"], "--colour"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "mentions"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_input_is_one_clear_line(models, words, mentions):
+    before = sorted(models.rglob("*"))
+    result = run(*words, cwd=models)
+    assert result.returncode == 2
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert mentions.lower() in result.stderr.lower()
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    left = [path for path in sorted(models.rglob("*")) if path not in before]
+    assert [path for path in left if path.is_file()] == []
+
+
+def test_json_errors_are_json(models):
+    result = run("profile", "nosuch.onnx", "--json", cwd=models)
+    assert result.returncode == 2
+    error = json.loads(result.stdout)["error"]
+    assert error["exit_code"] == 2
+    assert "nosuch.onnx" in error["message"]
+
+
+def test_debug_shows_the_traceback(models):
+    result = run("profile", "nosuch.onnx", "--debug", cwd=models)
+    assert "Traceback" in result.stderr
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "tflite"])
+def test_profiles_a_model_as_a_whole(models, file_format):
+    result = run("profile", f"good.{file_format}", "--budget", "2s", "--json", cwd=models)
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["latency_ms_min"] <= report["latency_ms_low"] <= report["latency_ms"] <= report["latency_ms_high"]
+    assert report["latency_ms"] <= report["latency_ms_p90"] <= report["latency_ms_p99"]
+    assert min(report["load_ms"], report["first_ms"], report["memory_bytes"], report["samples"]) > 0
+    text = run("profile", f"good.{file_format}", "--budget", "1s", cwd=models)
+    assert "p99" in text.stdout
+
+
+def test_profiles_a_space_and_its_table_checks(tmp_path):
+    result = run("profile", SPACE, "--budget", "4s", "--out", "t", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["layers"] == len(load_table(tmp_path / "t").layers)
+    assert run("table", "check", "t", cwd=tmp_path).returncode == 0
+    shown = run("table", "show", "t", "--json", cwd=tmp_path)
+    assert json.loads(shown.stdout)["conditions"]["runtime"] == "onnxruntime"
+    listed = run("table", "list", ".", "--json", cwd=tmp_path)
+    assert [table["path"] for table in json.loads(listed.stdout)["tables"]] == ["t"]
+    # The same readings under other conditions would be a lie.
+    other = run("profile", SPACE, "--threads", "2", "--out", "t", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "--fresh" in other.stderr
+
+
+def test_table_with_a_negative_row_fails_the_check(tmp_path):
+    run("profile", SPACE, "--budget", "3s", "--metrics", "latency", "--out", "t", cwd=tmp_path)
+    path = tmp_path / "t" / "layers.csv"
+    lines = path.read_text().splitlines()
+    key, _, rest = lines[3].partition(",")
+    lines[3] = f"{key},-0.5,{rest.partition(',')[2]}"
+    path.write_text("\n".join(lines))
+    result = run("table", "check", "t", cwd=tmp_path)
+    assert result.returncode == 1
+    assert key in result.stderr
+
+
+def test_searches_on_counts_alone(tmp_path):
+    words = ["search", SPACE, "--objective", "macs", "--objective", "params", "--evaluations", "500", "--out", "r"]
+    result = run(*words, "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["objectives"] == ["macs", "params"]
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {"run.json", "front.csv"}
+    refused = run("export", "r", "--out", "b", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "without a supernet" in refused.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_keeps_the_readings_and_nothing_half_written(tmp_path, number):
+    process = _profiling(tmp_path)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.strip().splitlines() == ["netdyno: interrupted; the same command goes on where it stopped"]
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files <= {"journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm"}
+    assert _workers(tmp_path) == []
+    kept = _visits(tmp_path / "t" / "journal.sqlite")
+    assert kept > 0
+    again = run("profile", SPACE, "--budget", "6s", "--out", "t", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert _visits(tmp_path / "t" / "journal.sqlite") > kept
+
+
+def test_killed_worker_costs_one_reading(tmp_path):
+    process = _profiling(tmp_path, "--budget", "8s")
+    for pid in _workers(tmp_path):
+        os.kill(pid, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 0, stderr
+    table = load_table(tmp_path / "t")
+    assert table.problems() == []
+    assert (table.layers["valid"] == 1).all()
+
+
+def test_closed_pipe_is_no_error(models):
+    command = f"{NETDYNO[0]} --help | head -1"
+    result = subprocess.run(["/bin/bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert result.stdout.startswith("Usage")
+    assert "Traceback" not in result.stderr
+
+
+def _profiling(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """A profile in progress, with readings in its journal."""
+    process = subprocess.Popen(
+        [*NETDYNO, "profile", SPACE, "--metrics", "latency", "--out", "t", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / "t" / "journal.sqlite").exists() and _visits(folder / "t" / "journal.sqlite") > 20:
+            return process
+        time.sleep(0.05)
+    pytest.fail(f"no readings: {process.communicate()[1]}")
+
+
+def _visits(journal: Path) -> int:
+    try:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as database:
+            (count,) = database.execute("SELECT COUNT(*) FROM visit").fetchone()
+    except sqlite3.OperationalError:
+        return 0
+    return int(count)
+
+
+def _workers(folder: Path) -> list[int]:
+    """Worker processes that were started from a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"netdyno.devices" in (entry / "cmdline").read_bytes() and (entry / "cwd").readlink() == folder:
+                found.append(int(entry.name))
+        except OSError:
+            continue  # it ended while we looked
+    return found

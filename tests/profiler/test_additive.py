@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netdyno.base.errors import TableInvalid
+from netdyno.profiler.cost.additive import AdditiveCost
+from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, Overhead
+from netdyno.profiler.table import LookupTable, make_rows
+
+Refuses = Callable[[Callable[[], object]], str]
+
+SMALL = Conv(4, 4, 1, 2, kernel=1, stride=1, norm=1, act="none")
+LARGE = Conv(8, 8, 1, 2, kernel=1, stride=2, norm=1, act="none")
+POOL = GlobalPool(4, 4, 2)
+HEAD = Linear(2, 3)
+LAYERS = [SMALL, LARGE, POOL, HEAD]
+
+
+class Chains:
+    """Networks whose genes are their layers' positions; −1 leaves a slot empty."""
+
+    name = "chains"
+
+    def vocabulary(self) -> Sequence[Layer]:
+        return LAYERS
+
+    def layer_ids(self, X: np.ndarray) -> np.ndarray:
+        return np.asarray(X)
+
+
+X = np.array([[0, 2, 3], [1, -1, 3], [1, 2, 3]])
+COSTS = {SMALL.key: 1.0, LARGE.key: 2.0, POOL.key: 0.5, HEAD.key: 0.25}
+
+
+def _cost(rows: dict[str, Any], metric: str = "latency_ms") -> AdditiveCost:
+    filled = {key: row if isinstance(row, dict) else {metric: row} for key, row in rows.items()}
+    return LookupTable("twin", {}, make_rows("layer", filled)).cost(Chains(), metric)
+
+
+def test_without_an_overhead_costs_add_up() -> None:
+    cost = _cost(COSTS)
+    np.testing.assert_allclose(cost(X), [1.75, 2.25, 2.75])
+    np.testing.assert_allclose(cost.layer_costs(X), [[1, 0.5, 0.25], [2, 0, 0.25], [2, 0.5, 0.25]])
+    assert cost.name == "latency_ms"
+
+
+def test_the_overhead_counts_once() -> None:
+    """Each row was measured with a call of its own, of which a network has one; no layer takes less than nothing."""
+    cost = _cost(COSTS | {Overhead().key: 0.3})
+    np.testing.assert_allclose(cost(X), [0.3 + 0.7 + 0.2, 0.3 + 1.7, 0.3 + 1.7 + 0.2])
+    np.testing.assert_allclose(cost.layer_costs(X)[0], [0.7, 0.2, 0.0])
+
+
+def test_rows_of_the_networks_size_win() -> None:
+    cost = _cost(COSTS | {f"{HEAD.key}@8": 10.0})
+    np.testing.assert_allclose(cost(X), [1.75, 12.0, 12.5])
+
+
+def test_each_size_has_its_own_rows() -> None:
+    cost = _cost(COSTS | {f"{HEAD.key}@8": 10.0, f"{HEAD.key}@4": 20.0})
+    np.testing.assert_allclose(cost(X), [21.5, 12.0, 12.5])
+
+
+def test_a_row_for_one_size_says_nothing_of_another(refuses: Refuses) -> None:
+    cost = _cost({key: value for key, value in COSTS.items() if key != HEAD.key} | {f"{HEAD.key}@8": 10.0})
+    np.testing.assert_allclose(cost(X[1:]), [12.0, 12.5])
+    assert HEAD.key in refuses(lambda: cost(X))
+
+
+def test_a_missing_layer_is_named(refuses: Refuses) -> None:
+    message = refuses(lambda: _cost({key: value for key, value in COSTS.items() if key != POOL.key}))
+    assert "lacks 1 of the 4 layers of chains" in message and POOL.key in message
+    refuses(lambda: _cost(COSTS | {POOL.key: {"latency_ms": 1.0, "valid": 0}}))
+
+
+def test_metrics_that_are_not_there(refuses: Refuses) -> None:
+    refuses(lambda: _cost(COSTS).name and LookupTable("x", {}, make_rows("layer", {})).cost(Chains()))
+    refuses(lambda: LookupTable("x", {}, make_rows("layer", {})).cost(Chains(), "beauty"))
+    rows = {key: {"latency_ms": 1.0} for key in COSTS}
+    assert "energy_mj" in refuses(lambda: _cost(rows, "energy_mj"))
+
+
+def test_a_negative_row_is_never_added_up() -> None:
+    with pytest.raises(TableInvalid, match="is negative") as caught:
+        _cost(COSTS | {POOL.key: -0.1})
+    assert caught.value.layer == POOL.key
+
+
+def test_rows_of_other_spaces_do_no_harm() -> None:
+    np.testing.assert_allclose(_cost(COSTS | {Linear(7, 7).key: 99.0})(X), [1.75, 2.25, 2.75])
+
+
+def test_intervals_add_up_as_independent_errors() -> None:
+    rows: dict[str, Any] = {
+        key: {"latency_ms": value, "latency_ms_low": value - 0.03, "latency_ms_high": value + 0.04}
+        for key, value in COSTS.items()
+    }
+    rows[POOL.key] = {"latency_ms": 0.5}
+    interval = _cost(rows).interval(X)
+    np.testing.assert_allclose(interval[0], [1.75 - 0.03 * 2**0.5, 1.75 + 0.04 * 2**0.5])
+    np.testing.assert_allclose(_cost(COSTS).interval(X), np.stack([_cost(COSTS)(X)] * 2, axis=1))
+
+
+def test_energy_adds_up_like_latency() -> None:
+    np.testing.assert_allclose(_cost(COSTS, "energy_mj")(X), [1.75, 2.25, 2.75])
+
+
+def test_of_memory_the_kept_adds_up_and_the_largest_peak_counts() -> None:
+    """A row is overhead + kept + peak; a network is overhead + all that is kept + its largest peak."""
+    overhead, kept = 1000, {SMALL: 100, LARGE: 200, POOL: 0, HEAD: 400}
+    rows: dict[str, Any] = {layer.key: overhead + kept[layer] + layer.peak_activation_bytes for layer in LAYERS}
+    cost = _cost(rows | {Overhead().key: overhead}, "memory_bytes")
+    peaks = {SMALL: 4 * 48, LARGE: 4 * (64 + 32), POOL: 4 * 34, HEAD: 4 * 5}
+    assert all(layer.peak_activation_bytes == peak for layer, peak in peaks.items())
+    np.testing.assert_allclose(cost(X), [1000 + 500 + 192, 1000 + 600 + 384, 1000 + 600 + 384])
+    np.testing.assert_allclose(cost.interval(X), np.stack([cost(X)] * 2, axis=1))
+
+
+def test_a_population_of_none() -> None:
+    assert _cost(COSTS)(X[:0]).shape == (0,)
+
+
+def test_maximising_a_cost_negates_it() -> None:
+    objective = _cost(COSTS).minimize()
+    np.testing.assert_allclose(objective.evaluate(X), [1.75, 2.25, 2.75])
+    assert objective.name == "latency_ms"

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netdyno.base.artifact import Artifact
+from netdyno.base.errors import DeviceError, InputError, UnknownName
+from netdyno.devices.cpu import CpuDevice, CpuSession
+from netdyno.devices.device import Samples, Settings
+from netdyno.exporters.writers import write
+from netdyno.profiler.journal import Journal
+from netdyno.profiler.layer import Layer
+from netdyno.profiler.lower import lower
+from netdyno.profiler.measure import Bench, Method, check_metrics
+from netdyno.profiler.model import profile_model
+from netdyno.profiler.profile import JOURNAL, profile_layers, profile_networks
+from netdyno.profiler.table import load_table
+
+Refuses = Callable[[Callable[[], object]], str]
+
+QUICK = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=3, most_rounds=3, memory=False)
+ONNX = Settings("onnxruntime")
+
+
+class Candidate:
+    """Hands out a layer's artifact, and counts how often."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.artifact = write(lower(layer), "onnx")
+        self.made = 0
+
+    def __call__(self) -> Artifact:
+        self.made += 1
+        return self.artifact
+
+
+def kill_workers() -> None:
+    """SIGKILL the worker processes that this process started."""
+    own = os.getpid()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _parent(entry) == own and b"netdyno" in (entry / "cmdline").read_bytes():
+            os.kill(int(entry.name), signal.SIGKILL)
+
+
+def _parent(process: Path) -> int | None:
+    try:
+        return int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def _conditions() -> dict[str, str]:
+    return {"what": "test"}
+
+
+def test_rounds_are_counted_and_a_second_run_takes_nothing(
+    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
+) -> None:
+    path = tmp_path / JOURNAL
+    for _ in range(2):
+        candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
+        with Journal(path, _conditions()) as journal:
+            Bench(cpu, ONNX, candidates, journal, QUICK).run()
+            assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 3)
+            assert set(journal.starts().values()) == {1}
+            assert all((visit > 0).all() for visits in journal.visits().values() for visit in visits)
+    assert not any(candidate.made for candidate in candidates.values()), "the second run opened something"
+
+
+def test_beyond_the_budget_everything_is_visited_once(
+    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
+) -> None:
+    """Even where an earlier run was interrupted before it came to all of them."""
+    candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
+    hurried = Method(budget_s=1e-9, visit_s=0.0005, warm_up_s=0.0005, memory=True)
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal:
+        journal.visit(tiny_layers[0].key, 1, np.array([1000]))
+        Bench(cpu, ONNX, candidates, journal, hurried).run()
+        assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 1)
+        assert journal.memories() == {}
+
+
+def test_a_killed_worker_costs_one_visit(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
+    candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
+    killed = []
+
+    def tell(stage: str, done: int, total: int, note: str = "") -> None:
+        if not killed and note.startswith("round 2"):
+            kill_workers()
+            killed.append(note)
+
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal:
+        Bench(cpu, ONNX, candidates, journal, QUICK, tell).run()
+        assert killed
+        assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 3)
+        assert [len(reasons) for reasons in journal.failures().values()] == [1]
+        assert set(journal.starts().values()) == {2}
+
+
+def test_a_candidate_that_always_kills_is_given_up(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
+    candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
+    culprit = tiny_layers[1].key
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CpuSession, "run", _fatal_to_run(candidates[culprit].artifact))
+        Bench(cpu, ONNX, candidates, journal, QUICK).run()
+        assert len(journal.failures()[culprit]) == 2
+        assert {name: len(visits) for name, visits in journal.visits().items()} == {
+            name: 3 for name in candidates if name != culprit
+        }
+
+
+def _fatal_to_run(artifact: Artifact) -> Callable[..., Samples]:
+    """A session's ``run`` during which the worker is killed whenever that artifact's turn has come."""
+    run = CpuSession.run
+
+    def fatal(self: CpuSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
+        if self._artifact == artifact:
+            kill_workers()
+        return run(self, inputs, repeat)
+
+    return fatal
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_layers_become_a_table(runtime: str, cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
+    method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=2, most_rounds=2)
+    table = profile_layers(
+        [*tiny_layers, tiny_layers[0]], cpu, Settings(runtime), subject="tiny:x=1", method=method, out=tmp_path / "out"
+    )
+    table.check()
+    assert list(table.layers.index) == ["overhead", *(layer.key for layer in tiny_layers)]
+    assert (table.layers["valid"] == 1).all()
+    assert table.layers[["latency_ms", "memory_bytes", "samples", "starts"]].notna().all(axis=None)
+    assert table.name == f"tiny-cpu-{runtime}"
+    assert table.conditions["runtime"] == runtime
+    read = load_table(tmp_path / "out")
+    assert read.layers.equals(table.layers)
+    assert (tmp_path / "out" / JOURNAL).is_file()
+    again = profile_layers(
+        tiny_layers, cpu, Settings(runtime), subject="tiny:x=1", method=method, out=tmp_path / "out"
+    )
+    assert again.layers.equals(table.layers), "the same call again takes nothing anew"
+
+
+def test_a_table_never_takes_the_place_of_other_files(
+    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path, refuses: Refuses
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years")
+    refuses(lambda: profile_layers(tiny_layers, cpu, ONNX, subject="x", method=QUICK, out=tmp_path))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_other_conditions_need_fresh(
+    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path, refuses: Refuses
+) -> None:
+    layers, out = tiny_layers[-1:], tmp_path / "out"
+    profile_layers(layers, cpu, ONNX, subject="a", method=QUICK, out=out)
+    refuses(lambda: profile_layers(layers, cpu, ONNX, subject="b", method=QUICK, out=out))
+    assert load_table(out).conditions["subject"] == "a"
+    profile_layers(layers, cpu, ONNX, subject="b", method=QUICK, out=out, fresh=True)
+    assert load_table(out).conditions["subject"] == "b"
+
+
+def test_whole_networks_become_rows(cpu: CpuDevice, tiny_layers: list[Layer]) -> None:
+    rows = profile_networks({"0 1": lower(tiny_layers[0]), "0 2": lower(tiny_layers[3])}, cpu, ONNX, method=QUICK)
+    assert list(rows.index) == ["0 1", "0 2"]
+    assert (rows["latency_ms"] > 0).all()
+
+
+def test_a_model_file_is_profiled(cpu: CpuDevice, tiny_layers: list[Layer]) -> None:
+    report = profile_model(write(lower(tiny_layers[1]), "tflite"), cpu, Settings(), Method(budget_s=0.2))
+    assert report.runtime == "litert"
+    assert report.latency_ms_min <= report.latency_ms_low <= report.latency_ms <= report.latency_ms_high
+    assert report.latency_ms_p90 <= report.latency_ms_p99
+    assert report.samples > 0
+    assert report.memory_bytes is not None and report.memory_bytes > 0
+
+
+def test_methods_and_metrics_that_cannot_be(refuses: Refuses) -> None:
+    refuses(lambda: Method(budget_s=0))
+    assert check_metrics(["memory"]) == {"latency", "memory"}
+    assert check_metrics([]) == {"latency"}
+    with pytest.raises(UnknownName, match="did you mean 'memory'"):
+        check_metrics(["memry"])
+
+
+def test_an_unknown_runtime_is_told(cpu: CpuDevice, tiny_layers: list[Layer]) -> None:
+    with pytest.raises(InputError, match="unknown runtime 'onnx'"):
+        profile_layers(tiny_layers, cpu, Settings("onnx"), subject="x", method=QUICK)
+
+
+def test_when_everything_dies_the_run_ends(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
+    candidate = Candidate(tiny_layers[0])
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CpuSession, "run", _fatal_to_run(candidate.artifact))
+        with pytest.raises(DeviceError, match="every candidate failed"):
+            Bench(cpu, ONNX, {"a": candidate}, journal, QUICK).run()

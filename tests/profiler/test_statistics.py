@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netdyno.profiler.statistics import Estimate, estimate, relative_spread
+
+READINGS = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30).map(np.array)
+
+
+@given(st.lists(READINGS, min_size=1, max_size=12))
+def test_the_interval_contains_the_median(visits: list[np.ndarray]) -> None:
+    found = estimate(visits)
+    values = np.concatenate(visits)
+    assert values.min() <= found.low <= found.median <= found.high <= values.max()
+    assert found.samples == len(values)
+    assert estimate(visits) == found
+
+
+def test_the_visit_is_the_unit() -> None:
+    """A long visit weighs no more than a short one."""
+    visits = [np.full(1000, 9.0), np.array([1.0]), np.array([2.0, 2.0])]
+    assert estimate(visits).median == 2.0
+    assert estimate(visits).samples == 1003
+
+
+def test_readings_of_a_single_visit_are_resampled() -> None:
+    found = estimate([np.arange(1.0, 102.0)])
+    assert found.median == 51
+    assert 35 < found.low < 50 and 52 < found.high < 67
+    assert estimate([np.array([3.0])]) == Estimate(3.0, 3.0, 3.0, 1)
+    assert estimate([np.full(9, 3.0)]) == Estimate(3.0, 3.0, 3.0, 9)
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    found = [estimate([generator.normal(10, 1, 3) for _ in range(25)]) for _ in range(200)]
+    hits = np.mean([one.low <= 10 <= one.high for one in found])
+    assert 0.88 <= hits <= 0.995
+
+
+def test_the_quick_rule_by_hand() -> None:
+    assert relative_spread([1.0, 2.0, 3.0]) == math.inf
+    assert relative_spread([5.0] * 6) == 0
+    # Quartiles of 1 … 9 are 3 and 7, the median is 5.
+    assert relative_spread(list(map(float, range(1, 10)))) == pytest.approx(1.57 * 4 / 3 / 5)
