@@ -64,8 +64,8 @@ OUTPUTS = {"tables", "supernet", ACCURACIES, RUN, FRONT, MEASURED, BUNDLES, REPO
 class Size:
     """How much of everything the demo does; the defaults take minutes on two cores."""
 
-    steps: int = 450
-    predictor_samples: int = 120
+    steps: int = 400
+    predictor_samples: int = 160
     evaluations: int = 20_000
     front_points: int = 16
     table_budget_s: float = 30.0

@@ -83,6 +83,7 @@ class Bench:
         self._sessions: dict[str, Session] = {}
         self._repeats: dict[str, int] = {}
         self._deadline = time.monotonic() + (method.budget_s or float("inf"))
+        self._weighed = set(journal.memories())
         self._failures = {name: len(reasons) for name, reasons in journal.failures().items()}
         self._medians = {
             name: [float(np.median(visit)) for visit in visits] for name, visits in journal.visits().items()
@@ -95,23 +96,12 @@ class Bench:
             DeviceError: the device was lost, or every candidate failed.
         """
         try:
-            if self._method.memory:
-                self._measure_memory()
-            self._measure_latency()
+            self._measure()
         finally:
             for session in self._sessions.values():
                 session.close()
 
-    def _measure_memory(self) -> None:
-        missing = [name for name in self._candidates if name not in self._journal.memories()]
-        for position, name in enumerate(missing):
-            if self._spent():
-                return
-            with self._survive(name):
-                self._journal.memory(name, self._session(name).peak_memory_bytes())
-            self._progress("memory", position + 1, len(missing))
-
-    def _measure_latency(self) -> None:
+    def _measure(self) -> None:
         generator = np.random.default_rng([self._method.seed, self._journal.start])
         rounds = 1 + max((len(medians) for medians in self._medians.values()), default=0)
         while pending := [name for name in self._candidates if not self._done(name)]:
@@ -130,6 +120,9 @@ class Bench:
     def _visit(self, name: str, round: int) -> None:
         session = self._session(name)
         if name not in self._repeats:
+            if self._method.memory and name not in self._weighed:
+                self._journal.memory(name, session.peak_memory_bytes())
+                self._weighed.add(name)
             self._repeats[name] = self._warm_up(session)
         latency_ns = session.run(repeat=self._repeats[name]).latency_ns
         self._journal.visit(name, round, latency_ns)

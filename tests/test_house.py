@@ -67,9 +67,7 @@ def _ours(module: str) -> Iterator[tuple[str, bool]]:
 
 @pytest.mark.parametrize("module", SOURCES)
 def test_imports_run_downward(module: str) -> None:
-    above = [
-        name for name, _ in _ours(module) if FLOORS.index(_floor(name)) > FLOORS.index(_floor(module))
-    ]
+    above = [name for name, _ in _ours(module) if FLOORS.index(_floor(name)) > FLOORS.index(_floor(module))]
     assert not above, f"{module} imports {above} from a floor above"
 
 

@@ -15,11 +15,34 @@ FOLDS = 5
 LEAST = 10
 
 
-class FittedAccuracy(Accuracy):
-    """A regression on the space's masked one-hot encoding; ``method`` names what cross-validation chose."""
+class Encoding:
+    """What predictors see of architectures: the masked one-hot encoding, and the size of the whole network.
 
-    def __init__(self, space: Space, model: Any, method: str, cv_mae: float) -> None:
+    The logarithms of MACs and parameters are scaled by those of the architectures ``X`` that a fit saw, and weigh as
+    much as a few genes together: no sum over single genes can say how they multiply.
+    """
+
+    WEIGHT = 3.0
+
+    def __init__(self, space: Space, X: Population) -> None:
         self._space = space
+        sizes = self._sizes(X)
+        self._mean, self._scale = sizes.mean(axis=0), np.maximum(sizes.std(axis=0), 1e-9)
+
+    def __call__(self, X: Population) -> NDArray[np.float64]:
+        """``X (n, genes)`` to ``(n, features)``."""
+        sizes = self.WEIGHT * (self._sizes(X) - self._mean) / self._scale
+        return np.concatenate([self._space.features(X), sizes], axis=1)
+
+    def _sizes(self, X: Population) -> NDArray[np.float64]:
+        return np.log(np.stack([self._space.macs(X), self._space.params(X)], axis=1))
+
+
+class FittedAccuracy(Accuracy):
+    """A regression on :class:`Encoding`; ``method`` names what cross-validation chose."""
+
+    def __init__(self, encoding: Encoding, model: Any, method: str, cv_mae: float) -> None:
+        self._encoding = encoding
         self._model = model
         self.method = method
         self.cv_mae = cv_mae
@@ -27,7 +50,7 @@ class FittedAccuracy(Accuracy):
 
     def __call__(self, X: Population) -> NDArray[np.float64]:
         """``X (n, genes)`` to percent ``(n,)``."""
-        percent: NDArray[np.float64] = self._model.predict(self._space.features(X)).astype(np.float64)
+        percent: NDArray[np.float64] = self._model.predict(self._encoding(X)).astype(np.float64)
         return np.clip(percent, 0.0, 100.0)
 
 
@@ -45,14 +68,15 @@ def fit_accuracy(space: Space, X: Population, y: NDArray[np.float64], seed: int 
     target = np.asarray(y, np.float64)
     if target.shape != (len(population),) or len(target) < LEAST or not np.isfinite(target).all():
         raise InputError(f"a predictor needs one accuracy for each of at least {LEAST} architectures")
-    features = space.features(population)
+    encoding = Encoding(space, population)
+    features = encoding(population)
     folds = KFold(FOLDS, shuffle=True, random_state=seed)
     errors = {
         name: float(np.abs(cross_val_predict(model, features, target, cv=folds) - target).mean())
         for name, model in _candidates().items()
     }
     best = min(errors, key=lambda name: errors[name])
-    return FittedAccuracy(space, _candidates()[best].fit(features, target), best, errors[best])
+    return FittedAccuracy(encoding, _candidates()[best].fit(features, target), best, errors[best])
 
 
 def _candidates() -> dict[str, Any]:

@@ -81,7 +81,7 @@ class OfaMobileNetV3(Space):
         """Kernels and expansions of blocks beyond a unit's depth have no effect, ``(n, 46)``."""
         population = self.check(X)
         depth = np.asarray(DEPTHS)[population[:, self.columns["d"]]]
-        present = (np.arange(UNIT_BLOCKS) < depth[:, :, None]).reshape(len(population), -1)
+        present = (np.arange(UNIT_BLOCKS) < depth[:, :, None]).reshape(len(population), UNITS * UNIT_BLOCKS)
         always = np.ones((len(population), UNITS + 1), np.bool_)
         return np.concatenate([present, present, always], axis=1)
 

@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 
 from netdyno.base.units import format_bytes
-from netdyno.nas.space import format_space
 from netdyno.profiler.layer import Overhead
 from netdyno.profiler.table import LookupTable
 from netdyno.runs import Run
 
 Rows = list[tuple[str, str]]
+SPACE = "\u00a0"
+"""What stands between a number and its unit: a space that no line breaks at."""
 _LONGEST = 200
 _METHOD = (
     ("budget_s", "Budget", "{:g} s"),
@@ -24,7 +25,7 @@ _METHOD = (
     ("visit_s", "A visit takes", "{:g} s"),
     ("least_rounds", "Rounds, at least", "{:g}"),
     ("most_rounds", "Rounds, at most", "{:g}"),
-    ("spread", "Tight enough at", "± {:.1%}"),
+    ("spread", "Done when its interval is within ±", "{:.1%} of it"),
     ("seed", "Seed of the shuffling", "{:g}"),
 )
 
@@ -60,12 +61,16 @@ def date(value: Any) -> str:
 
 def quantity(value: float, unit: str, digits: str = ".3g") -> str:
     """A number with its unit, or a dash where there is none."""
-    return f"{value:{digits}} {unit}".strip() if math.isfinite(value) else "–"
+    return f"{value:{digits}}{SPACE}{unit}".strip() if math.isfinite(value) else "–"
 
 
 def device_facts(table: LookupTable) -> Facts:
     """What the table was measured on."""
-    return Facts("Device", _rows(section(table.conditions, "device")))
+    device = dict(section(table.conditions, "device"))
+    named = {"name": device.pop("name", ""), **device}
+    if "virtual_machine" in named:
+        named["virtual_machine"] = "yes" if named["virtual_machine"] else "no"
+    return Facts("Device", _rows(named))
 
 
 def software_facts(table: LookupTable) -> Facts:
@@ -98,7 +103,8 @@ def search_facts(run: Run) -> Facts:
     given = run.descriptor
     predictor = section(given, "predictor")
     rows = [
-        ("Space", format_space(run.space)),
+        ("Space", run.space.name),
+        *((_label(name), str(value).strip("[]")) for name, value in run.space.parameters.items()),
         ("Method", text(given.get("method"))),
         ("Objectives", ", ".join(run.front.objectives)),
         ("Evaluations", _number(given.get("evaluations"), "{:,.0f}")),
@@ -107,7 +113,7 @@ def search_facts(run: Run) -> Facts:
         ("Measured for real", str(len(run.measured))),
         ("Data", text(given.get("data"))),
         ("Accuracy predictor", text(predictor.get("method"))),
-        ("Its cross-validated error", _number(predictor.get("cv_mae_pct"), "{:.2f} points, mean absolute")),
+        ("Its cross-validated error", _number(predictor.get("cv_mae_pct"), "{:.2f} points")),
     ]
     return Facts("Search", [(label, value) for label, value in rows if value])
 
@@ -129,7 +135,7 @@ def _rows(values: Mapping[str, Any], capital: bool = True) -> Rows:
 
 def _label(name: str) -> str:
     words = name[:_LONGEST].replace("_", " ").replace("cpus", "CPUs")
-    return words if words == "os" else words[:1].upper() + words[1:]
+    return words.upper() if words in ("os", "id") else words[:1].upper() + words[1:]
 
 
 def _size(value: Any) -> str:
@@ -153,4 +159,4 @@ def _noise(rows: pd.DataFrame) -> str:
     """The median of the intervals' widths, relative to their figures."""
     middle, low, high = (rows[f"latency_ms{end}"].astype(float) for end in ("", "_low", "_high"))
     width = ((high - low) / middle).median()
-    return "" if pd.isna(width) else f"{width:.1%} wide"
+    return "" if pd.isna(width) else f"{quantity(100 * width, '%', '.1f')} wide"

@@ -81,7 +81,7 @@ def front_figure(front: Front, measured: pd.DataFrame) -> Any:
     figure.add_scatter(
         x=x[order],
         y=y[order],
-        name="predicted front",
+        name="predicted",
         mode="lines+markers",
         line={"shape": "hv", "width": 1.5, "color": PREDICTED},
         marker={"size": 5, "color": PREDICTED},
@@ -121,8 +121,10 @@ def _add_measured(figure: Any, measured: pd.DataFrame) -> None:
             arrowhead=0,
             arrowcolor=FAINT,
             standoff=8,
-            ax=10,
-            ay=38,
+            ax=-12,
+            ay=-34,
+            bgcolor="white",
+            opacity=0.92,
         )
 
 
@@ -167,26 +169,25 @@ def breakdown_figure(networks: Sequence[tuple[str, Sequence[Part]]]) -> Any:
                 textposition="none",
                 hovertemplate="%{text}<br>%{x:.3~g} ms<extra></extra>",
             )
-        total = sum(part.latency_ms for part in parts)
-        figure.add_annotation(x=total, y=row, text=f"{total:.3g} ms", xanchor="left", xshift=6, showarrow=False)
-    longest = max(sum(part.latency_ms for part in parts) for _, parts in networks)
     figure.update_layout(barmode="stack", showlegend=False, margin={"t": 10, "l": 10}, hovermode="closest")
-    figure.update_xaxes(range=[0, longest * 1.2])
     figure.update_yaxes(
         autorange="reversed",
         showgrid=False,
         tickvals=list(range(len(networks))),
-        ticktext=[f"{escape(name[:40])} " for name, _ in networks],
+        ticktext=[f"<b>{escape(name[:20])}</b><br>{_total(parts):.3f} ms " for name, parts in networks],
     )
     return figure
 
 
 def stage_colours(networks: Sequence[tuple[str, Sequence[Part]]]) -> Mapping[str, str]:
     """The colour of each stage, in the order in which the stages run."""
-    longest = max((parts for _, parts in networks), key=lambda parts: len({part.stage for part in parts}))
-    stages = list(dict.fromkeys(part.stage for part in longest))
+    stages = dict.fromkeys(part.stage for _, parts in networks for part in parts)
     units = [stage for stage in stages if stage not in STAGES]
     return {stage: STAGES.get(stage) or UNITS[units.index(stage) % len(UNITS)] for stage in stages}
+
+
+def _total(parts: Sequence[Part]) -> float:
+    return sum(part.latency_ms for part in parts)
 
 
 def _shipped(measured: pd.DataFrame) -> pd.DataFrame:

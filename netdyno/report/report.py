@@ -1,14 +1,256 @@
-"""Write a run's report."""
+"""Write a run's report: gather what the run folder holds, draw it, and put it on one page.
+
+Everything in a run folder may be anyone's: the template escapes all of it, links lead only to a bundle's own files,
+and the page's policy lets no script run but the two that are written here, and nothing be fetched.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from netdyno.base.errors import InputError, TableInvalid
 from netdyno.base.files import write_atomic
-from netdyno.runs import REPORT, Run
+from netdyno.base.registry import require
+from netdyno.base.units import format_bytes
+from netdyno.exporters.card import CARD, read_card
+from netdyno.nas.space import parse_genes
+from netdyno.profiler.table import LookupTable, load_table
+from netdyno.report import facts
+from netdyno.report.breakdown import Part, breakdown
+from netdyno.runs import BUNDLES, REPORT, Run
+
+HERE = Path(__file__).parent
+COSTLIEST = 5
+NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+DRAW = """
+const touch = matchMedia("(pointer: coarse)").matches;  // there a finger scrolls the page, it does not zoom
+for (const [id, figure] of Object.entries(JSON.parse(document.getElementById("figures").textContent))) {
+  if (touch) figure.layout.dragmode = false;
+  Plotly.newPlot(id, figure.data, figure.layout, {displayModeBar: false, responsive: true});
+}
+"""
+_FOLDER_NAME = re.compile(r"[\w+-][\w.+ -]{0,99}", re.ASCII)
+
+Breakdowns = list[tuple[str, list[Part]]]
+
+
+@dataclass(frozen=True)
+class Winner:
+    """A shipped network: its row of the measured points, and the files of its bundle that are there."""
+
+    row: Mapping[str, Any]
+    input: str
+    bundle: str
+    files: list[tuple[str, str]]
+
+    @property
+    def verify(self) -> str:
+        """The command that checks the bundle, from the run's folder."""
+        return f"netdyno verify {shlex.quote(self.bundle)}"
 
 
 def write_report(run: Run) -> Path:
-    """Write ``report.html`` into the run's folder; returns its path."""
-    write_atomic(run.path / REPORT, "<html></html>")
+    """Write ``report.html`` into the run's folder; returns its path.
+
+    Raises:
+        MissingExtra: plotly or jinja2 is not installed.
+        InputError: a measured point is no network of the space, or the folder cannot be written.
+    """
+    jinja2 = require("jinja2", extra="report", purpose="a report")
+    offline = require("plotly.offline", extra="report", purpose="a report")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"quantity": facts.quantity, "bytes": format_bytes}
+    plotly = offline.get_plotlyjs()
+    page = environment.get_template("page.html.j2").render(
+        **_content(run),
+        policy=_policy(plotly, DRAW),
+        style=(HERE / "style.css").read_text(encoding="utf-8"),
+        plotly=plotly,
+        draw=DRAW,
+    )
+    # JSON can spell half of a surrogate pair, which no file can hold.
+    write_atomic(run.path / REPORT, page.encode("utf-8", "replace"))
     return run.path / REPORT
+
+
+def _policy(*scripts: str) -> str:
+    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+
+
+def _content(run: Run) -> dict[str, Any]:
+    """All that the template shows."""
+    from netdyno.report.figures import axes_of, stage_colours
+
+    table, problem = _table(run)
+    conditions = table.conditions if table else {}
+    networks, missing = _breakdowns(run, table) if table else ([], problem)
+    winners = [_winner(run, row) for row in run.winners.to_dict("records")]
+    device = facts.text(facts.section(conditions, "device").get("name"))
+    setting = [(name, facts.text(conditions.get(name))) for name in ("runtime", "threads", "precision")]
+    return {
+        "headline": _headline(run, device),
+        "setting": [("device", device), *setting, ("measured", facts.date(conditions.get("measured")))],
+        "run": run,
+        "winners": winners,
+        "measured": run.measured.sort_values("latency_ms").to_dict("records"),
+        "flat": axes_of(run.front) is None,
+        "agreement": _agreement(run.measured),
+        "networks": [(name, _total(parts), _costliest(parts), len(parts) - 1) for name, parts in networks],
+        "stages": stage_colours(networks),
+        "missing": missing,
+        "conditions": [
+            *([facts.device_facts(table), facts.software_facts(table)] if table else []),
+            *([facts.measuring_facts(table, run)] if table else []),
+            facts.search_facts(run),
+        ],
+        "problem": problem,
+        "states": facts.states(table) if table else [],
+        "figures": _figures(run, networks),
+    }
+
+
+def _table(run: Run) -> tuple[LookupTable | None, str]:
+    """The table that the run was searched with, or why there is none."""
+    folder = run.resolve("table")
+    if folder is None:
+        return None, "this run was searched without a lookup table"
+    try:
+        return load_table(folder), ""
+    except (InputError, OSError) as error:  # OSError: a folder's name that no file system takes
+        return None, str(error)
+
+
+def _breakdowns(run: Run, table: LookupTable) -> tuple[Breakdowns, str]:
+    """Where the time goes in each winner, or why that cannot be said."""
+    try:
+        cost = table.cost(run.space, "latency_ms")
+        found = [
+            (row["winner"], breakdown(cost, run.space, parse_genes(run.space, row["genes"])))
+            for row in run.winners.to_dict("records")
+        ]
+    except (InputError, TableInvalid) as error:
+        return [], str(error)
+    return found, "" if found else "no network of this run was measured and shipped yet"
+
+
+def _winner(run: Run, row: Mapping[str, Any]) -> Winner:
+    name = row["winner"]
+    first = run.space.layers(parse_genes(run.space, row["genes"]))[0]
+    size = " × ".join(map(str, first.input_shape[2:]))
+    if not _FOLDER_NAME.fullmatch(name):
+        return Winner(row, size, "", [])
+    bundle = f"{BUNDLES}/{name}"
+    return Winner(row, size, bundle, _bundle_files(run.path / bundle))
+
+
+def _bundle_files(folder: Path) -> list[tuple[str, str]]:
+    """Name and size of a bundle's files, as far as its card lists them and they are there."""
+    try:
+        names = [CARD, *(file.name for file in read_card(folder / CARD).files)]
+    except InputError:
+        return []
+    return [(name, format_bytes((folder / name).stat().st_size)) for name in names if (folder / name).is_file()]
+
+
+def _headline(run: Run, device: str) -> str:
+    where = f"this {device}" if device else "this device"
+    if len(run.winners):
+        shown = run.winners.iloc[[0, -1]].drop_duplicates("winner").to_dict("records")
+        ends = [_reading(row) for row in shown]
+        return f"{_count(len(run.winners), 'network')} for {where}: {' to '.join(ends)}"
+    return f"{_count(len(run.front), 'network')} on the predicted front for {where}: {_predicted_ends(run)}"
+
+
+def _reading(row: Mapping[str, Any]) -> str:
+    latency, accuracy = row["latency_ms"], row["test_accuracy_pct"]
+    return f"{facts.quantity(latency, 'ms', '.2f')} at {facts.quantity(accuracy, '%', '.1f')}"
+
+
+def _predicted_ends(run: Run) -> str:
+    from netdyno.report.figures import axis_of
+
+    ends = []
+    for name, column in zip(run.front.objectives, run.front.F.T, strict=True):
+        axis = axis_of(name)
+        values = axis(column)
+        ends.append(f"{axis.title.lower()} {values.min():.3g} to {values.max():.3g} {axis.unit}".strip())
+    return ", ".join(ends)
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{NUMBERS[n] if n < len(NUMBERS) else n} {noun}{'' if n == 1 else 's'}"
+
+
+def _agreement(measured: pd.DataFrame) -> dict[str, str]:
+    """In words, how far predictions are from measurements."""
+    if not len(measured):
+        return {}
+    pairs = {name: measured[[f"{name}_predicted", name]].to_numpy(float).T for name in ("latency_ms", "accuracy_pct")}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        latency = (pairs["latency_ms"][0] / pairs["latency_ms"][1] - 1) * 100
+    accuracy = pairs["accuracy_pct"][0] - pairs["accuracy_pct"][1]
+    return {
+        "latency": _off(latency, "%", pairs["latency_ms"]),
+        "accuracy": _off(accuracy, "points", pairs["accuracy_pct"]),
+    }
+
+
+def _off(errors: Any, unit: str, pair: Any) -> str:
+    mean, high, n = np.abs(errors).mean(), int((errors > 0).sum()), len(errors)
+    words = f"Predictions are off by {facts.quantity(mean, unit, '.1f')} on average; {high} of {n} are too high"
+    if n < 2:
+        return f"{words}."
+    ordered = facts.quantity(100 * _ordered(*pair), "%", ".0f")
+    return f"{words}. They put {ordered} of all pairs in the right order."
+
+
+def _ordered(predicted: Any, measured: Any) -> float:
+    """The share of pairs that stand in the same order in both."""
+    one, other = np.triu_indices(len(measured), 1)
+    return float(((predicted[one] - predicted[other]) * (measured[one] - measured[other]) > 0).mean())
+
+
+def _total(parts: Sequence[Part]) -> float:
+    return math.fsum(part.latency_ms for part in parts)
+
+
+def _costliest(parts: Sequence[Part]) -> list[tuple[Part, float]]:
+    """The layers that take longest, each with its share in percent."""
+    total = _total(parts) or math.inf
+    found = sorted(parts[1:], key=lambda part: -part.latency_ms)[:COSTLIEST]
+    return [(part, 100 * part.latency_ms / total) for part in found]
+
+
+def _figures(run: Run, networks: Breakdowns) -> str:
+    """The figures by the page's ids, as JSON that cannot end the script element around it."""
+    from netdyno.report import figures
+
+    drawn = {}
+    if figures.axes_of(run.front):
+        drawn["front"] = figures.front_figure(run.front, run.measured)
+    if len(run.measured):
+        drawn["latency"] = figures.parity_figure(run.measured, "latency_ms", "ms")
+        drawn["accuracy"] = figures.parity_figure(run.measured, "accuracy_pct", "%")
+    if networks:
+        drawn["layers"] = figures.breakdown_figure(networks)
+    text = ",".join(f'"{name}":{figure.to_json()}' for name, figure in drawn.items())
+    return "{" + text.replace("<", "\\u003c") + "}"

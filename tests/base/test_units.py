@@ -36,7 +36,9 @@ def test_any_shape(sides: list[int], name: str | None) -> None:
     assert parse_shape(text if name is None else f"{name}:{text}") == (name, tuple(sides))
 
 
-@pytest.mark.parametrize("text", ["", "x", "0x3", "1x0", "a:", "1x", "-1", "a:b:1x2", "1,2", "1" * 5000, "2147483648"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0x3", "1x0", "a:", "1x", "-1", "a:b:1x2", "1,2", "1" * 5000, "2147483648"]
+)
 def test_what_is_no_shape(text: str, refuses: Refuses) -> None:
     refuses(lambda: parse_shape(text))
 

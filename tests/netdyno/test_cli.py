@@ -194,7 +194,9 @@ def test_killed_worker_costs_one_reading(tmp_path):
 
 def test_closed_pipe_is_no_error(models):
     command = f"{NETDYNO[0]} --help | head -1"
-    result = subprocess.run(["/bin/bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False
+    )
     assert result.stdout.startswith("Usage")
     assert "Traceback" not in result.stderr
 

@@ -109,7 +109,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(path: Path) -> None:
     assert starts == 2
 
 
-@pytest.mark.parametrize("content", [b"not a database, but long enough to be taken for one" * 20, b"SQLite format 3\0"])
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough to be taken for one" * 20, b"SQLite format 3\0"]
+)
 def test_what_is_no_journal(content: bytes, path: Path, refuses: Refuses) -> None:
     path.parent.mkdir()
     path.write_bytes(content)

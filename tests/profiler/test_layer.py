@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdyno.profiler.layer import KINDS, Conv, GlobalPool, Layer, Linear, MBConv, Overhead, make_divisible, parse_layer
+from netdyno.profiler.layer import (
+    KINDS,
+    Conv,
+    GlobalPool,
+    Layer,
+    Linear,
+    MBConv,
+    Overhead,
+    make_divisible,
+    parse_layer,
+)
 from netdyno.profiler.lower import lower, random_weights, weight_shapes
 
 Refuses = Callable[[Callable[[], object]], str]

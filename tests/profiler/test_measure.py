@@ -131,7 +131,12 @@ def _fatal_to_run(artifact: Artifact) -> Callable[..., Samples]:
 def test_layers_become_a_table(runtime: str, cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=2, most_rounds=2)
     table = profile_layers(
-        [*tiny_layers, tiny_layers[0]], cpu, Settings(runtime), subject="tiny:x=1", method=method, out=tmp_path / "out"
+        [*tiny_layers, tiny_layers[0]],
+        cpu,
+        Settings(runtime),
+        subject="tiny:x=1",
+        method=method,
+        out=tmp_path / "out",
     )
     table.check()
     assert list(table.layers.index) == ["overhead", *(layer.key for layer in tiny_layers)]

@@ -148,7 +148,9 @@ def test_mutations(data: st.DataObject, tmp_path: Path, survives: Survives) -> N
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(text)))
         length = data.draw(st.integers(0, 30))
-        text[at : at + length] = data.draw(st.binary(max_size=6) | st.sampled_from([b"-", b":", b"x9", b"0", b"1e99"]))
+        text[at : at + length] = data.draw(
+            st.binary(max_size=6) | st.sampled_from([b"-", b":", b"x9", b"0", b"1e99"])
+        )
     (tmp_path / "32_lookup_table.yaml").write_bytes(text)
     survives(lambda: import_table(tmp_path, "ofa-yaml").problems())
 
