@@ -57,14 +57,21 @@ class Journal:
                 for suffix in SIDE_FILES:
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._database = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._prepare()
+            self._claim(json.dumps(conditions, sort_keys=True))
+        except InputError:
+            self.close()
+            raise
+        self.start = 1 + max((start for (start,) in self._rows("SELECT MAX(start) FROM visit") if start), default=0)
+
+    def _prepare(self) -> None:
+        """Make the tables where there are none, and refuse contents that no run wrote."""
+        with self._errors():
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.executescript(_SCHEMA)
-            malformed = self._database.execute(_MALFORMED).fetchone()
-        if malformed:
-            self.close()
-            raise InputError(f"{path}: cannot be used as a journal: it holds rows that no run wrote")
-        self._claim(json.dumps(conditions, sort_keys=True))
-        self.start = 1 + max((start for (start,) in self._rows("SELECT MAX(start) FROM visit") if start), default=0)
+        if list(self._rows(_MALFORMED)):
+            raise InputError(f"{self.path}: cannot be used as a journal: it holds rows that no run wrote")
 
     def _claim(self, conditions: str) -> None:
         """Bind the journal to its conditions, or refuse those of another run."""
@@ -72,7 +79,6 @@ class Journal:
         if not known:
             self._write("INSERT INTO run VALUES ('conditions', ?)", conditions)
         elif known[0][0] != conditions:
-            self.close()
             raise InputError(
                 f"{self.path}: holds readings of another run; choose another --out, or --fresh to discard them"
             )
@@ -140,5 +146,5 @@ class Journal:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last comes from names in a damaged file
             raise InputError(f"{self.path}: cannot be used as a journal: {error}") from error

@@ -145,12 +145,15 @@ class Bench:
 
     def _done(self, name: str) -> bool:
         medians = self._medians.get(name, [])
+        if self._failures.get(name, 0) >= self._method.most_failures:
+            return True
         # Everything is visited once, even beyond the budget: a table without a row is no table.
         if medians and self._spent():
             return True
-        if self._failures.get(name, 0) >= self._method.most_failures or len(medians) >= self._method.most_rounds:
-            return True
-        return len(medians) >= self._method.least_rounds and relative_spread(medians) <= self._method.spread
+        if self._method.memory and name not in self._weighed:
+            return False
+        tight = len(medians) >= self._method.least_rounds and relative_spread(medians) <= self._method.spread
+        return tight or len(medians) >= self._method.most_rounds
 
     def _spent(self) -> bool:
         return time.monotonic() > self._deadline

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.errors import InputError
 from netdyno.base.objective import Objective
 from netdyno.base.progress import Progress, silent
 from netdyno.nas import pareto
@@ -33,7 +34,12 @@ def search_ofa2(
 
     ``mutation`` is the probability that a gene is set anew; by default one gene in an architecture, which searches
     better than the published 10 %. Children equal to an architecture of the population are replaced by mutants.
+
+    Raises:
+        InputError: an empty population.
     """
+    if population < 1:
+        raise InputError(f"a population has at least one architecture, not {population}")
     generator = np.random.default_rng(seed)
     evaluate = Evaluator(space, objectives, evaluations)
     rate = 1 / len(space.cardinalities) if mutation is None else mutation

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SUPERNETS = Registry("supernet", "netdyno.supernets")
 DESCRIPTOR = "supernet.json"
 WEIGHTS = "weights.pt"
+OWN_FILES = (DESCRIPTOR, WEIGHTS)
 
 
 def make_supernet(space: Space, seed: int = 0) -> OfaMobileNetV3Supernet:
@@ -49,7 +50,7 @@ def save_supernet(supernet: OfaMobileNetV3Supernet, path: Path, *, data: str, tr
     """
     import torch
 
-    require_replaceable(path, (DESCRIPTOR, WEIGHTS))
+    require_replaceable(path, OWN_FILES)
     weights = io.BytesIO()
     torch.save(supernet.state_dict(), weights)
 

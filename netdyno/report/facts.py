@@ -25,7 +25,7 @@ _METHOD = (
     ("visit_s", "A visit takes", "{:g} s"),
     ("least_rounds", "Rounds, at least", "{:g}"),
     ("most_rounds", "Rounds, at most", "{:g}"),
-    ("spread", "Done when its interval is within ±", "{:.1%} of it"),
+    ("spread", "Tight enough", "± {:.1%}"),
     ("seed", "Seed of the shuffling", "{:g}"),
 )
 
@@ -64,7 +64,12 @@ def quantity(value: float, unit: str, digits: str = ".3g") -> str:
     return f"{value:{digits}}{SPACE}{unit}".strip() if math.isfinite(value) else "–"
 
 
-def device_facts(table: LookupTable) -> Facts:
+def table_facts(table: LookupTable, run: Run) -> list[Facts]:
+    """The conditions under which a run's table was measured."""
+    return [_device_facts(table), _software_facts(table), _measuring_facts(table, run)]
+
+
+def _device_facts(table: LookupTable) -> Facts:
     """What the table was measured on."""
     device = dict(section(table.conditions, "device"))
     named = {"name": device.pop("name", ""), **device}
@@ -73,13 +78,13 @@ def device_facts(table: LookupTable) -> Facts:
     return Facts("Device", _rows(named))
 
 
-def software_facts(table: LookupTable) -> Facts:
+def _software_facts(table: LookupTable) -> Facts:
     """What ran there, and in which versions."""
     settings = {name: table.conditions.get(name) for name in ("runtime", "threads", "batch", "precision")}
     return Facts("Software", _rows(settings) + _rows(section(table.conditions, "versions"), capital=False))
 
 
-def measuring_facts(table: LookupTable, run: Run) -> Facts:
+def _measuring_facts(table: LookupTable, run: Run) -> Facts:
     """How the readings were taken and how far they scatter."""
     layers = table.layers[table.layers["valid"] == 1]
     overhead = layers["latency_ms"].get(Overhead().key, math.nan)
@@ -134,7 +139,7 @@ def _rows(values: Mapping[str, Any], capital: bool = True) -> Rows:
 
 
 def _label(name: str) -> str:
-    words = name[:_LONGEST].replace("_", " ").replace("cpus", "CPUs")
+    words = name[:_LONGEST].replace("_", " ").replace("cpus", "CPUs").replace("mhz", "MHz")
     return words.upper() if words in ("os", "id") else words[:1].upper() + words[1:]
 
 
@@ -145,7 +150,7 @@ def _size(value: Any) -> str:
 
 def _number(value: Any, form: str) -> str:
     number = _finite(value)
-    return "" if number is None else form.format(number)
+    return "" if number is None else form.format(number).replace("%", f"{SPACE}%")
 
 
 def _finite(value: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""The report's figures: Plotly figures without colours of text, which the page's style sheet sets for light and dark."""
+"""The report's figures: Plotly figures without colours of text, which the page sets for light and dark."""
 
 from __future__ import annotations
 
@@ -62,22 +62,15 @@ def axes_of(front: Front) -> tuple[int, int] | None:
 
 def axis_of(objective: str) -> Axis:
     """How an objective is shown, or its bare name and values."""
-    return AXES.get(objective) or Axis(escape(objective[:80]))
+    return AXES.get(objective) or Axis(objective[:80])
 
 
-def front_figure(front: Front, measured: pd.DataFrame) -> Any:
-    """The predicted front as a stair, and over it what was measured, the shipped points by name.
-
-    Raises:
-        ValueError: the front has a single objective.
-    """
-    chosen = axes_of(front)
-    if chosen is None:
-        raise ValueError("a front of one objective is a point")
+def front_figure(front: Front, chosen: tuple[int, int], measured: pd.DataFrame) -> Any:
+    """The predicted front in two of its objectives as a stair; over it what was measured, shipped points by name."""
     across, up = (axis_of(front.objectives[position]) for position in chosen)
     x, y = across(front.F[:, chosen[0]]), up(front.F[:, chosen[1]])
     order = np.argsort(x)
-    figure = go.Figure(layout=_layout(str(across), str(up)))
+    figure = go.Figure(layout=_layout(escape(str(across)), escape(str(up))))
     figure.add_scatter(
         x=x[order],
         y=y[order],
@@ -131,7 +124,8 @@ def _add_measured(figure: Any, measured: pd.DataFrame) -> None:
 def parity_figure(measured: pd.DataFrame, column: str, unit: str) -> Any:
     """Predicted over measured values of a column, with the line on which they would be equal."""
     both = measured[[column, f"{column}_predicted"]].to_numpy(float)
-    low, high = np.nanmin(both), np.nanmax(both)
+    finite = both[np.isfinite(both)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
     margin = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
     ends = [low - margin, high + margin]
     figure = go.Figure(layout=_layout(f"Measured ({unit})", f"Predicted ({unit})"))
@@ -147,7 +141,6 @@ def parity_figure(measured: pd.DataFrame, column: str, unit: str) -> Any:
             text=_labels(rows),
             hovertemplate=f"%{{text}}measured %{{x:.4~g}} {unit}<br>predicted %{{y:.4~g}} {unit}<extra></extra>",
         )
-    figure.update_layout(showlegend=False, margin={"t": 10})
     figure.update_xaxes(range=ends)
     figure.update_yaxes(range=ends)
     return figure
@@ -169,7 +162,7 @@ def breakdown_figure(networks: Sequence[tuple[str, Sequence[Part]]]) -> Any:
                 textposition="none",
                 hovertemplate="%{text}<br>%{x:.3~g} ms<extra></extra>",
             )
-    figure.update_layout(barmode="stack", showlegend=False, margin={"t": 10, "l": 10}, hovermode="closest")
+    figure.update_layout(barmode="stack", margin={"l": 10})
     figure.update_yaxes(
         autorange="reversed",
         showgrid=False,
@@ -214,5 +207,5 @@ def _layout(x_title: str, y_title: str) -> Any:
         margin={"l": 52, "r": 12, "t": 12, "b": 48},
         xaxis={**axis, "title": {"text": x_title, "standoff": 10}, "nticks": 7},
         yaxis={**axis, "title": {"text": y_title, "standoff": 10}, "nticks": 7},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "bgcolor": "rgba(0,0,0,0)"},
+        showlegend=False,
     )

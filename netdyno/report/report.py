@@ -49,7 +49,7 @@ Breakdowns = list[tuple[str, list[Part]]]
 class Winner:
     """A shipped network: its row of the measured points, and the files of its bundle that are there."""
 
-    row: Mapping[str, Any]
+    row: Mapping[Any, Any]
     input: str
     bundle: str
     files: list[tuple[str, str]]
@@ -98,7 +98,7 @@ def _policy(*scripts: str) -> str:
 
 def _content(run: Run) -> dict[str, Any]:
     """All that the template shows."""
-    from netdyno.report.figures import axes_of, stage_colours
+    from netdyno.report.figures import MEASURED, PREDICTED, axes_of, stage_colours
 
     table, problem = _table(run)
     conditions = table.conditions if table else {}
@@ -113,15 +113,12 @@ def _content(run: Run) -> dict[str, Any]:
         "winners": winners,
         "measured": run.measured.sort_values("latency_ms").to_dict("records"),
         "flat": axes_of(run.front) is None,
+        "colours": {"predicted": PREDICTED, "measured": MEASURED, "shipped": MEASURED},
         "agreement": _agreement(run.measured),
         "networks": [(name, _total(parts), _costliest(parts), len(parts) - 1) for name, parts in networks],
         "stages": stage_colours(networks),
         "missing": missing,
-        "conditions": [
-            *([facts.device_facts(table), facts.software_facts(table)] if table else []),
-            *([facts.measuring_facts(table, run)] if table else []),
-            facts.search_facts(run),
-        ],
+        "conditions": [*(facts.table_facts(table, run) if table else []), facts.search_facts(run)],
         "problem": problem,
         "states": facts.states(table) if table else [],
         "figures": _figures(run, networks),
@@ -142,6 +139,7 @@ def _table(run: Run) -> tuple[LookupTable | None, str]:
 def _breakdowns(run: Run, table: LookupTable) -> tuple[Breakdowns, str]:
     """Where the time goes in each winner, or why that cannot be said."""
     try:
+        table.check()
         cost = table.cost(run.space, "latency_ms")
         found = [
             (row["winner"], breakdown(cost, run.space, parse_genes(run.space, row["genes"])))
@@ -152,7 +150,7 @@ def _breakdowns(run: Run, table: LookupTable) -> tuple[Breakdowns, str]:
     return found, "" if found else "no network of this run was measured and shipped yet"
 
 
-def _winner(run: Run, row: Mapping[str, Any]) -> Winner:
+def _winner(run: Run, row: Mapping[Any, Any]) -> Winner:
     name = row["winner"]
     first = run.space.layers(parse_genes(run.space, row["genes"]))[0]
     size = " × ".join(map(str, first.input_shape[2:]))
@@ -174,13 +172,12 @@ def _bundle_files(folder: Path) -> list[tuple[str, str]]:
 def _headline(run: Run, device: str) -> str:
     where = f"this {device}" if device else "this device"
     if len(run.winners):
-        shown = run.winners.iloc[[0, -1]].drop_duplicates("winner").to_dict("records")
-        ends = [_reading(row) for row in shown]
+        ends = [_reading(row) for row in run.winners.iloc[[0, -1][: len(run.winners)]].to_dict("records")]
         return f"{_count(len(run.winners), 'network')} for {where}: {' to '.join(ends)}"
     return f"{_count(len(run.front), 'network')} on the predicted front for {where}: {_predicted_ends(run)}"
 
 
-def _reading(row: Mapping[str, Any]) -> str:
+def _reading(row: Mapping[Any, Any]) -> str:
     latency, accuracy = row["latency_ms"], row["test_accuracy_pct"]
     return f"{facts.quantity(latency, 'ms', '.2f')} at {facts.quantity(accuracy, '%', '.1f')}"
 
@@ -226,7 +223,7 @@ def _off(errors: Any, unit: str, pair: Any) -> str:
 def _ordered(predicted: Any, measured: Any) -> float:
     """The share of pairs that stand in the same order in both."""
     one, other = np.triu_indices(len(measured), 1)
-    return float(((predicted[one] - predicted[other]) * (measured[one] - measured[other]) > 0).mean())
+    return float(np.mean((predicted[one] > predicted[other]) == (measured[one] > measured[other])))
 
 
 def _total(parts: Sequence[Part]) -> float:
@@ -245,8 +242,8 @@ def _figures(run: Run, networks: Breakdowns) -> str:
     from netdyno.report import figures
 
     drawn = {}
-    if figures.axes_of(run.front):
-        drawn["front"] = figures.front_figure(run.front, run.measured)
+    if chosen := figures.axes_of(run.front):
+        drawn["front"] = figures.front_figure(run.front, chosen, run.measured)
     if len(run.measured):
         drawn["latency"] = figures.parity_figure(run.measured, "latency_ms", "ms")
         drawn["accuracy"] = figures.parity_figure(run.measured, "accuracy_pct", "%")

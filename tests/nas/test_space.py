@@ -3,6 +3,7 @@ from __future__ import annotations
 import ast
 import csv
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,12 +168,12 @@ def test_layers_fit_together(space: OfaMobileNetV3, seed: int) -> None:
     graph = space.graph(genes, _weightless(space, genes))
     assert graph.shapes[graph.inputs[0]] == (1, 3, space.resolution(genes), space.resolution(genes))
     assert graph.shapes[graph.outputs[0]] == (1, 1000)
-    for before, after in zip(layers[:-1], layers[1:], strict=True):
+    for before, after in pairwise(layers):
         made = getattr(before, "cout", None) or before.input_shape[1]
         assert after.input_shape[1] == made
-    assert [type(layer) for layer in layers if isinstance(layer, MBConv)] == [MBConv] * (
-        1 + sum(space.decode(genes)[0]["d"])
-    )
+    blocks = [layer for layer in layers if isinstance(layer, MBConv)]
+    assert len(blocks) == 1 + sum(space.decode(genes)[0]["d"])
+    assert all(block.skip == (block.stride == 1 and block.cin == block.cout) for block in blocks)
 
 
 def test_the_vocabulary_names_every_layer_once(space: OfaMobileNetV3, narrow: OfaMobileNetV3) -> None:

@@ -156,13 +156,14 @@ def test_damaged_files(data: st.DataObject, tmp_path: Path, survives: Survives) 
     template = tmp_path / "template.sqlite"
     if not template.exists():
         with Journal(template, CONDITIONS) as journal:
-            for round in range(20):
-                journal.visit("a", round, _ns(*range(1, 50)))
+            for visit in range(20):
+                journal.visit("a", visit, _ns(*range(1, 50)))
     for leftover in tmp_path.glob("journal.sqlite*"):
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)
     content = bytearray(template.read_bytes())
+    at = st.integers(0, 200) | st.integers(0, len(content) - 1)
     for _ in range(data.draw(st.integers(1, 8))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        content[data.draw(at)] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(1, len(content)))])
     survives(read)
 

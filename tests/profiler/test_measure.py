@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,23 @@ def test_beyond_the_budget_everything_is_visited_once(
 ) -> None:
     """Even where an earlier run was interrupted before it came to all of them."""
     candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
-    hurried = Method(budget_s=1e-9, visit_s=0.0005, warm_up_s=0.0005, memory=True)
+    hurried = Method(budget_s=1e-9, visit_s=0.0005, warm_up_s=0.0005)
     with Journal(tmp_path / JOURNAL, _conditions()) as journal:
         journal.visit(tiny_layers[0].key, 1, np.array([1000]))
         Bench(cpu, ONNX, candidates, journal, hurried).run()
         assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 1)
+        assert set(journal.memories()) == set(candidates) - {tiny_layers[0].key}
+
+
+def test_memory_is_made_up_for_where_an_earlier_run_left_it_out(
+    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
+) -> None:
+    candidates = {layer.key: Candidate(layer) for layer in tiny_layers[-2:]}
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal:
+        Bench(cpu, ONNX, candidates, journal, QUICK).run()
         assert journal.memories() == {}
+        Bench(cpu, ONNX, candidates, journal, replace(QUICK, memory=True)).run()
+        assert set(journal.memories()) == set(candidates)
 
 
 def test_a_killed_worker_costs_one_visit(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:

@@ -22,10 +22,10 @@ def test_the_interval_contains_the_median(visits: list[np.ndarray]) -> None:
 
 
 def test_the_visit_is_the_unit() -> None:
-    """A long visit weighs no more than a short one."""
-    visits = [np.full(1000, 9.0), np.array([1.0]), np.array([2.0, 2.0])]
+    """A long visit weighs no more than a short one, and a straggler nothing within its visit."""
+    visits = [np.full(1000, 9.0), np.array([1.0]), np.array([2.0, 80.0, 2.0])]
     assert estimate(visits).median == 2.0
-    assert estimate(visits).samples == 1003
+    assert estimate(visits).samples == 1004
 
 
 def test_readings_of_a_single_visit_are_resampled() -> None:

@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netdyno.base.errors import UnknownName
+from netdyno.base.objective import Objective
+from netdyno.nas import pareto
+from netdyno.nas.search import search
+from netdyno.nas.search.front import Front, load_front
+from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
+
+Refuses = Callable[[Callable[[], object]], str]
+Survives = Callable[[Callable[[], object]], None]
+
+METHODS = ("ofa2", "random")
+
+
+@pytest.fixture(scope="session")
+def objectives(space: OfaMobileNetV3) -> list[Objective]:
+    """Multiply-accumulates against a made-up error, in which every gene has a say of its own."""
+    weights = np.random.default_rng(0).uniform(0, 1, int(space.cardinalities.sum()))
+    return [
+        Objective("gmacs", lambda X: space.macs(X) / 1e9),
+        Objective("error", lambda X: 30 - space.features(X) @ weights),
+    ]
+
+
+def _counted(objectives: list[Objective]) -> tuple[list[Objective], list[int]]:
+    sizes: list[int] = []
+
+    def evaluate(X: np.ndarray) -> np.ndarray:
+        sizes.append(len(X))
+        values: np.ndarray = objectives[0].evaluate(X)
+        return values
+
+    return [Objective("gmacs", evaluate), *objectives[1:]], sizes
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("evaluations", [1, 7, 100, 101, 2345])
+def test_evaluations_are_spent_exactly(
+    method: str, evaluations: int, space: OfaMobileNetV3, objectives: list[Objective]
+) -> None:
+    counted, sizes = _counted(objectives)
+    front = search(space, counted, method, evaluations, seed=0)
+    assert sum(sizes) == front.evaluations == evaluations
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_returned_is_a_front(method: str, space: OfaMobileNetV3, objectives: list[Objective]) -> None:
+    seen: list[np.ndarray] = []
+
+    def note(X: np.ndarray) -> np.ndarray:
+        seen.append(np.stack([each.evaluate(X) for each in objectives], axis=1))
+        values: np.ndarray = seen[-1][:, 0]
+        return values
+
+    front = search(space, [Objective("gmacs", note), objectives[1]], method, 1500, seed=3)
+    assert not pareto.dominance(front.F).any()
+    assert front.objectives == ("gmacs", "error")
+    assert (np.diff(front.F[:, 0]) > 0).all()
+    np.testing.assert_array_equal(space.canonical(front.X), front.X)
+    np.testing.assert_allclose(np.stack([each.evaluate(front.X) for each in objectives], axis=1), front.F)
+    every = np.concatenate(seen)
+    best = every[pareto.non_dominated(every)]
+    np.testing.assert_array_equal(front.F, best[np.argsort(best[:, 0])])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_seed_decides(method: str, space: OfaMobileNetV3, objectives: list[Objective]) -> None:
+    first, again, other = (search(space, objectives, method, 1000, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.X, again.X)
+    np.testing.assert_array_equal(first.F, again.F)
+    assert first.X.shape != other.X.shape or not np.array_equal(first.X, other.X)
+
+
+def test_ofa2_beats_random_search(space: OfaMobileNetV3, objectives: list[Objective]) -> None:
+    reference = (1.5, 30.0)
+    volumes = {
+        method: [search(space, objectives, method, 3000, seed=seed).hypervolume(reference) for seed in range(3)]
+        for method in METHODS
+    }
+    assert min(volumes["ofa2"]) > 1.1 * max(volumes["random"])
+
+
+def test_one_and_three_objectives(space: OfaMobileNetV3, objectives: list[Objective]) -> None:
+    single = search(space, objectives[:1], "ofa2", 3000, seed=0)
+    assert len(single) == 1
+    assert single.F[0, 0] < 1.2 * objectives[0].evaluate(space.smallest())[0]
+    third = Objective("params", lambda X: space.params(X) / 1e6)
+    many = search(space, [*objectives, third], "ofa2", 1000, seed=0)
+    assert not pareto.dominance(many.F).any()
+    assert many.hypervolume((2, 30, 10)) > 0
+
+
+def test_progress_is_told(space: OfaMobileNetV3, objectives: list[Objective]) -> None:
+    told: list[int] = []
+    search(space, objectives, "random", 2500, progress=lambda stage, done, total, note="": told.append(done))
+    assert told == [1000, 2000, 2500]
+
+
+def test_what_cannot_be_searched(space: OfaMobileNetV3, objectives: list[Objective], refuses: Refuses) -> None:
+    refuses(lambda: search(space, objectives, evaluations=0))
+    refuses(lambda: search(space, [], evaluations=10))
+    assert "beauty" in refuses(lambda: search(space, objectives, evaluations=10, beauty=3))
+    refuses(lambda: search(space, objectives, evaluations=10, population=0))
+    broken = Objective("broken", lambda X: np.full(len(X), np.nan))
+    assert "broken" in refuses(lambda: search(space, [objectives[0], broken], evaluations=10))
+    with pytest.raises(UnknownName, match="did you mean 'ofa2'"):
+        search(space, objectives, method="ofa")
+
+
+def test_errors_of_an_objective_are_its_own(space: OfaMobileNetV3) -> None:
+    def fail(X: np.ndarray) -> np.ndarray:
+        raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        search(space, [Objective("x", fail)], evaluations=5)
+
+
+# On disk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def front(narrow: OfaMobileNetV3) -> Front:
+    objectives = [
+        Objective("macs, of all", lambda X: narrow.macs(X) / 3),
+        Objective("error_pct", lambda X: 100 - narrow.params(X) / 1e4),
+    ]
+    return search(narrow, objectives, "random", 200)
+
+
+def test_a_saved_front_is_read_back(front: Front, narrow: OfaMobileNetV3, tmp_path: Path) -> None:
+    front.save(tmp_path / "front.csv")
+    read = load_front(tmp_path / "front.csv", narrow)
+    assert len(read) == len(front) > 1
+    assert read.objectives == front.objectives
+    np.testing.assert_array_equal(read.X, front.X)
+    np.testing.assert_array_equal(read.F, front.F)
+
+
+def test_a_reference_point_has_a_value_an_objective(front: Front, refuses: Refuses) -> None:
+    refuses(lambda: front.hypervolume((1.0,)))
+
+
+GENES = ",".join(f"x{i}" for i in range(46))
+ZEROS = ",".join(["0"] * 46)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        GENES,
+        f"a,b,{GENES}\n",
+        f"{GENES}\n{ZEROS}\n",
+        f"a,b,{GENES}\n1,{ZEROS}\n",
+        f"a,b,{GENES}\n1,2,3,{ZEROS}\n1,2,3,{ZEROS}\n",
+        f"a,b,{GENES}\n1,x,{ZEROS}\n",
+        f"a,b,{GENES}\n1,nan,{ZEROS}\n",
+        f"a,b,{GENES}\n1,2,9{ZEROS}\n",
+        f"a,b,{GENES}\n1,2,-{ZEROS[1:]}1\n",
+        f"a,b,{GENES}\n1,2,{'9' * 30}{ZEROS[1:]}\n",
+        f"a,b,{GENES}\n1,2,{'9' * 5000}{ZEROS[1:]}\n",
+        f"a,b,{GENES}\n1,2,0.5{ZEROS[1:]}\n",
+        f'a,b,{GENES}\n1,2,"{ZEROS}\n',
+        f"a,b,{GENES}\n{'1' * 200_000}\n",
+    ],
+    ids=lambda text: f"{len(text)}-{text[-12:]!r}",
+)
+def test_what_is_no_front(text: str, narrow: OfaMobileNetV3, tmp_path: Path, refuses: Refuses) -> None:
+    (tmp_path / "front.csv").write_text(text)
+    refuses(lambda: load_front(tmp_path / "front.csv", narrow))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_mutated_fronts(
+    data: st.DataObject, front: Front, narrow: OfaMobileNetV3, tmp_path: Path, survives: Survives
+) -> None:
+    path = tmp_path / "front.csv"
+    front.save(path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content)))
+        content[at : at + data.draw(st.integers(0, 9))] = data.draw(
+            st.binary(max_size=4) | st.sampled_from([b",", b"\n", b'"', b"9" * 25])
+        )
+    path.write_bytes(content)
+    survives(lambda: load_front(path, narrow))
