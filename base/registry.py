@@ -33,10 +33,14 @@ class Registry:
 
         Raises:
             UnknownName: nothing is registered under it; the message names the nearest that is.
+            MissingExtra: a library that it needs is not installed.
         """
         if name not in self._entries:
             raise UnknownName(self.kind, name, self._entries)
-        return self._entries[name].load()
+        try:
+            return self._entries[name].load()
+        except ImportError as error:
+            raise MissingExtra(f"{self.kind} {name!r} cannot be loaded: {error}") from error
 
 
 def require(module: str, *, extra: str, purpose: str) -> Any:

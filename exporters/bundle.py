@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic
+from netdyno.base.files import folder_atomic, require_replaceable
 from netdyno.devices.device import Device, Settings
 from netdyno.exporters.card import (
     CARD,
@@ -33,6 +33,7 @@ from netdyno.exporters.card import (
 from netdyno.exporters.graph import Graph
 from netdyno.exporters.layout import spec_in
 from netdyno.exporters.verify import DEFAULT_SETTINGS, FP32_TOLERANCE, Tensors, Verification, verify
+from netdyno.exporters.writers import formats as known_formats
 from netdyno.exporters.writers import write
 
 
@@ -87,7 +88,7 @@ def write_bundle(
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1 or not formats:
         raise InputError(f"{graph.name}: a bundle needs one input, one output and at least one format")
-    _require_replaceable(out)
+    require_replaceable(out, (CARD, GOLDEN_INPUT, GOLDEN_OUTPUT, *(f"model.{name}" for name in known_formats())))
     taken, made = (TensorSpec(name, graph.shapes[name]) for name in (*graph.inputs, *graph.outputs))
     contents = {f"model.{name}": write(graph, name).data for name in dict.fromkeys(formats)}
     contents[GOLDEN_INPUT] = _npy(golden_input, taken)
@@ -133,14 +134,6 @@ def verify_bundle(
         raise InputError(f"{bundle.path}: {device.id} runs none of the models in this bundle", device=device.id)
     inputs, reference = bundle.golden()
     return [verify(artifact, device, inputs, reference, settings, tolerance) for artifact in runnable]
-
-
-def _require_replaceable(out: Path) -> None:
-    """A bundle takes the place of an older bundle or an empty folder, never of somebody's other files."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
-        raise InputError(f"{out}: not a folder; give the bundle a folder of its own")
-    if out.is_dir() and any(out.iterdir()) and not (out / CARD).is_file():
-        raise InputError(f"{out}: holds other files than a bundle; give the bundle a folder of its own")
 
 
 def _npy(array: NDArray[Any], spec: TensorSpec) -> bytes:

@@ -201,10 +201,13 @@ def train(
         UnknownName: no such data set.
         InputError: the data does not fit the space, or ``out`` cannot be written.
     """
+    from netdyno.base.files import require_replaceable
     from netdyno.nas.data import load_data
-    from netdyno.nas.supernets.store import save_supernet
+    from netdyno.nas.supernets.store import OWN_FILES, save_supernet
     from netdyno.nas.supernets.train import Training, train_supernet
 
+    if out is not None:
+        require_replaceable(Path(out), OWN_FILES)
     training = Training(**options)
     train_supernet(supernet, load_data(data, "train"), training)
     if out is not None:

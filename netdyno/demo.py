@@ -5,8 +5,6 @@ Every stage leaves its result in the folder, so that the same command again goes
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
 import shutil
@@ -19,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from netdyno.base.errors import CheckFailed, InputError
-from netdyno.base.files import read_text, require_writable, write_atomic
+from netdyno.base.files import require_writable, write_atomic
 from netdyno.base.progress import Progress, silent
+from netdyno.base.rows import read_rows
 from netdyno.devices import Device, Settings, open_device
 from netdyno.exporters.bundle import verify_bundle
 from netdyno.exporters.verify import Verification
@@ -65,7 +64,7 @@ class Size:
     """How much of everything the demo does; the defaults take minutes on two cores."""
 
     steps: int = 400
-    predictor_samples: int = 160
+    predictor_samples: int = 150
     evaluations: int = 20_000
     front_points: int = 16
     table_budget_s: float = 30.0
@@ -241,8 +240,11 @@ def _require_ok(folder: Path, verifications: list[Verification]) -> None:
 
 def read_accuracies(path: Path, space: Space) -> dict[str, float]:
     """Accuracy in percent of the subnets that were evaluated for the predictor, by their genes as text."""
-    rows = csv.DictReader(io.StringIO(read_text(path)))
-    return {format_genes(parse_genes(space, row["genes"])): float(row["accuracy_pct"]) for row in rows}
+    rows = read_rows(path, ("genes", "accuracy_pct"))
+    try:
+        return {format_genes(parse_genes(space, row["genes"])): float(row["accuracy_pct"]) for row in rows}
+    except ValueError as error:
+        raise InputError(f"{path}: not a list of accuracies: {error}") from error
 
 
 def _write_accuracies(path: Path, known: dict[str, float]) -> None:

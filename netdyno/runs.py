@@ -23,6 +23,7 @@ import pandas as pd
 
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_text, write_atomic
+from netdyno.base.rows import read_rows
 from netdyno.nas.search.front import Front, load_front
 from netdyno.nas.space import Space, make_space
 
@@ -107,12 +108,10 @@ def load_run(path: Path) -> Run:
 
 
 def _load_measured(path: Path) -> pd.DataFrame:
-    if not path.exists():
-        return pd.DataFrame(columns=list(MEASURED_COLUMNS))
+    rows = read_rows(path, list(MEASURED_COLUMNS)) if path.exists() else []
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)[list(MEASURED_COLUMNS)]
-        return rows.astype(MEASURED_COLUMNS)
-    except (OSError, ValueError, KeyError) as error:
+        return pd.DataFrame(rows, columns=list(MEASURED_COLUMNS), dtype=str).astype(MEASURED_COLUMNS)
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not the measured points of a run: {error}") from error
 
 

@@ -238,7 +238,12 @@ def parse_layer(key: str) -> Layer:
     pairs = [part.partition(":")[::2] for part in parts]
     if [name for name, _ in pairs] != names:
         raise InputError(f"not a layer: {key!r}; {kind} has the fields {', '.join(names) or 'none'}", layer=key)
-    return layer_type(**{name: _parse_value(key, name, text) for name, text in pairs})
+    layer = layer_type(**{name: _parse_value(key, name, text) for name, text in pairs})
+    if getattr(layer, "kernel", 1) % 2 == 0:
+        raise InputError(f"{key!r}: a kernel padded by half of it has an odd size", layer=key)
+    if isinstance(layer, MBConv) and layer.skip and (layer.stride != 1 or layer.cin != layer.cout):
+        raise InputError(f"{key!r}: a skip needs an output of the input's shape", layer=key)
+    return layer
 
 
 def _parse_value(key: str, name: str, text: str) -> int | str:

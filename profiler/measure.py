@@ -84,7 +84,7 @@ class Bench:
         self._repeats: dict[str, int] = {}
         self._deadline = time.monotonic() + (method.budget_s or float("inf"))
         self._weighed = set(journal.memories())
-        self._failures = {name: len(reasons) for name, reasons in journal.failures().items()}
+        self._failures: dict[str, int] = {}
         self._medians = {
             name: [float(np.median(visit)) for visit in visits] for name, visits in journal.visits().items()
         }
@@ -104,18 +104,19 @@ class Bench:
     def _measure(self) -> None:
         generator = np.random.default_rng([self._method.seed, self._journal.start])
         rounds = 1 + max((len(medians) for medians in self._medians.values()), default=0)
+        least = self._method.least_rounds * len(self._candidates)
         while pending := [name for name in self._candidates if not self._done(name)]:
             for position, name in enumerate(generator.permutation(pending).tolist()):
                 if self._done(name):
                     continue
                 with self._survive(name):
                     self._visit(name, rounds)
-                done = len(self._candidates) - len(pending)
+                taken = (rounds - 1) * len(self._candidates) + position + 1
                 self._progress(
-                    "latency", done, len(self._candidates), f"round {rounds}, {position + 1}/{len(pending)}"
+                    "measure", min(taken, least - 1), least, f"round {rounds}, {len(pending)} not yet tight"
                 )
             rounds += 1
-        self._progress("latency", len(self._candidates), len(self._candidates), f"{rounds - 1} rounds")
+        self._progress("measure", least, least)
 
     def _visit(self, name: str, round: int) -> None:
         session = self._session(name)

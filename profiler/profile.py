@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -105,7 +104,7 @@ def describe(device: Device, settings: Settings, subject: str) -> dict[str, Any]
         "threads": settings.threads,
         "batch": 1,
         "precision": "fp32",
-        "versions": {**info.versions, "netdyno": version("netdyno"), "host_python": platform.python_version()},
+        "versions": {**info.versions, "netdyno": version("netdyno")},
     }
 
 

@@ -7,9 +7,9 @@ behind it is that layer's cost inside a network with 224 px input, which then co
 
 from __future__ import annotations
 
-import csv
 import json
 import math
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +21,7 @@ import pandas as pd
 
 from netdyno.base.errors import InputError, TableInvalid
 from netdyno.base.files import folder_atomic, read_text, require_replaceable
+from netdyno.base.rows import read_rows
 from netdyno.profiler.layer import Layer, parse_layer
 
 if TYPE_CHECKING:
@@ -46,7 +47,6 @@ METRICS = ("latency_ms", "energy_mj", "memory_bytes")
 OWN_FILES = (DESCRIPTOR, "layers.csv", "networks.csv")
 _LARGEST_INTEGER = 2**63 - 1
 _SIZE = re.compile(r"[1-9][0-9]{0,5}")
-_LARGEST_FILE = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def load_table(path: Path) -> LookupTable:
     Raises:
         InputError: no table there, or a file of it that cannot be understood.
     """
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"{path}: no table here; a table is a folder with {DESCRIPTOR}")
     try:
         descriptor = json.loads(read_text(path / DESCRIPTOR))
@@ -179,23 +179,8 @@ def load_table(path: Path) -> LookupTable:
 
 
 def _read_csv(path: Path, index: str) -> pd.DataFrame:
-    try:
-        if path.stat().st_size > _LARGEST_FILE:
-            raise InputError(f"{path}: larger than any table")
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *lines = csv.reader(file, strict=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file: {error}") from error
-    missing = [column for column in (index, *COLUMNS) if header.count(column) != 1]
-    if missing:
-        raise InputError(f"{path}: must have the columns {', '.join(missing)} once each")
     rows: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(lines, start=2):
-        row = dict(zip(header, line, strict=False))
-        if len(line) != len(header):
-            raise InputError(f"{path}: row {number} has {len(line)} cells, not {len(header)}")
+    for row in read_rows(path, (index, *COLUMNS)):
         key = row[index]
         if key in rows:
             raise InputError(f"{path}: {key!r} stands there twice")

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from netdyno.base.errors import InputError
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
@@ -27,12 +28,18 @@ class Training:
     smallest every fourth step (the sandwich rule with in-place distillation, Yu & Huang 2019).
     """
 
-    steps: int = 450
+    steps: int = 400
     batch: int = 64
     learning_rate: float = 2e-2
     weight_decay: float = 1e-2
     random_subnets: int = 2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2:
+            raise InputError(
+                "training needs at least one step, two images in a batch, and no negative count of subnets"
+            )
 
 
 def resize(images: Tensor, resolution: int) -> Tensor:
@@ -48,7 +55,13 @@ def train_supernet(
     training: Training = Training(),
     progress: Progress = silent,
 ) -> list[float]:
-    """Train in place; returns the largest subnet's loss at each step."""
+    """Train in place; returns the largest subnet's loss at each step.
+
+    Raises:
+        InputError: the data has another number of classes than the space.
+    """
+    if len(data.classes) != supernet.space.classes:
+        raise InputError(f"{data.name} has {len(data.classes)} classes, the space {supernet.space.classes}")
     torch.manual_seed(training.seed)
     generator = np.random.default_rng(training.seed)
     # Channels last: convolutions on CPUs run about three times faster so.

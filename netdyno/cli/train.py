@@ -14,23 +14,24 @@ def train(
     space: Annotated[str, typer.Argument(help="A space, e.g. ofa-mobilenetv3:width=0.25,resolutions=48/56/64.")],
     out: Annotated[Path, typer.Option(help="Folder for the supernet.")],
     data: Annotated[str, typer.Option(help="Data set: digits.")] = "digits",
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 450,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 400,
     batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 64,
     seed: Annotated[int, typer.Option(help="Of weights, subnets and batches.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a supernet by sampling subnets."""
-    from netdyno.base.files import require_writable
+    from netdyno.base.files import require_replaceable, require_writable
     from netdyno.base.registry import require
     from netdyno.nas.data import load_data
     from netdyno.nas.space import parse_space
 
     chosen = parse_space(space)
     require("torch", extra="train", purpose="training")
-    from netdyno.nas.supernets.store import make_supernet, save_supernet
+    from netdyno.nas.supernets.store import OWN_FILES, make_supernet, save_supernet
     from netdyno.nas.supernets.train import Training, train_supernet
 
     require_writable(out.parent)
+    require_replaceable(out, OWN_FILES)
     supernet = make_supernet(chosen, seed)
     training = Training(steps=steps, batch=batch, seed=seed)
     with progress() as tell:

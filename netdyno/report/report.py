@@ -132,7 +132,7 @@ def _table(run: Run) -> tuple[LookupTable | None, str]:
         return None, "this run was searched without a lookup table"
     try:
         return load_table(folder), ""
-    except (InputError, OSError) as error:  # OSError: a folder's name that no file system takes
+    except InputError as error:
         return None, str(error)
 
 

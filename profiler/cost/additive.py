@@ -117,16 +117,17 @@ def compile_cost(table: LookupTable, space: LayeredSpace, metric: str) -> Additi
 
     Raises:
         InputError: the table has no such metric, or lacks layers of the space.
-        TableInvalid: a row that the space needs is negative.
+        TableInvalid: a cost in it is negative or infinite.
     """
     if metric not in METRICS:
         raise InputError(f"no metric {metric!r} in tables; they have {', '.join(METRICS)}")
     rows = table.layers[(table.layers["valid"] == 1) & table.layers[metric].notna()]
     if rows.empty:
         raise InputError(f"table {table.name} has no {metric}")
-    negative = rows.index[rows[metric] < 0]
-    if len(negative):
-        raise TableInvalid(f"table {table.name}: {metric} of {negative[0]} is negative", layer=str(negative[0]))
+    values = rows[metric].to_numpy(float)
+    wrong = rows.index[~np.isfinite(values) | (values < 0)]
+    if len(wrong):
+        raise TableInvalid(f"table {table.name}: {metric} of {wrong[0]} is no cost", layer=str(wrong[0]))
     costs, sizes = _arrange(rows, space.vocabulary(), metric)
     lacking = np.flatnonzero(np.isnan(costs.value).all(axis=0))
     if len(lacking):

@@ -23,14 +23,6 @@ from netdyno.exporters import GraphBuilder, write
 PATIENCE_S = 20.0
 
 
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Locks of the tests are not those of whoever else uses this machine."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="class")
 def device() -> Iterator[CpuDevice]:
     with CpuDevice() as device:

@@ -84,9 +84,10 @@ def test_metrics_that_are_not_there(refuses: Refuses) -> None:
     assert "energy_mj" in refuses(lambda: _cost(rows, "energy_mj"))
 
 
-def test_a_negative_row_is_never_added_up() -> None:
-    with pytest.raises(TableInvalid, match="is negative") as caught:
-        _cost(COSTS | {POOL.key: -0.1})
+@pytest.mark.parametrize("number", [-0.1, float("inf")])
+def test_what_is_no_cost_is_never_added_up(number: float) -> None:
+    with pytest.raises(TableInvalid, match="is no cost") as caught:
+        _cost(COSTS | {POOL.key: number})
     assert caught.value.layer == POOL.key
 
 

@@ -1,0 +1,35 @@
+"""Rows of CSV files that anybody may have written."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from netdyno.base.errors import InputError
+
+LARGEST_FILE = 256 * 1024 * 1024
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a CSV file by its header, which must name each of ``columns`` once; others may stand there too.
+
+    Raises:
+        InputError: no such file, not CSV, too large, a column missing, or a row of another length.
+    """
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise InputError(f"{path}: larger than any file of ours")
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *lines = csv.reader(file, strict=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file: {error}") from error
+    missing = [column for column in columns if header.count(column) != 1]
+    if missing:
+        raise InputError(f"{path}: must have the columns {', '.join(missing)} once each")
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            raise InputError(f"{path}: row {number} has {len(line)} cells, not {len(header)}")
+    return [dict(zip(header, line, strict=True)) for line in lines]
