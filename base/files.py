@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -76,22 +75,28 @@ def _swap(staging: Path, path: Path) -> None:
 
 
 def _require_folder(path: Path) -> None:
-    """Refuse a path where something else than a folder, or a link to one, is in the way."""
+    """Refuse a path that cannot be replaced: the working folder, a link, something that is no folder."""
+    if path.resolve() == Path.cwd():
+        raise InputError(f"{path}: is the folder you stand in; name a folder of its own")
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise InputError(f"{path}: not a folder; choose another name")
 
 
 def require_replaceable(path: Path, own: Collection[str]) -> None:
-    """Make sure that a folder may be replaced: it is not there yet, or holds nothing but files named in ``own``.
+    """Make sure that a folder may be replaced: it is not there yet, or holds nothing but what is named in ``own``.
+
+    What a killed process left half-written (``.NAME.…``) counts as its own.
 
     Raises:
         InputError: somebody's other files are in it, or it is no folder.
     """
     _require_folder(path)
     try:
-        foreign = sorted({entry.name for entry in path.iterdir()} - set(own)) if path.exists() else []
+        names = [entry.name for entry in path.iterdir()] if path.exists() else []
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    halves = tuple(f".{name}." for name in own)
+    foreign = sorted(name for name in names if name not in own and not name.startswith(halves))
     if foreign:
         raise InputError(f"{path}: holds {foreign[0]!r}, which would be lost; choose a folder of its own")
 
@@ -135,19 +140,6 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file") from error
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal digest of a file's bytes.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def cache_folder() -> Path:

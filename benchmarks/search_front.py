@@ -1,7 +1,8 @@
 """Evaluate 100,000 architectures on a lookup table and the published accuracy predictor, one thread.
 
-Prints one JSON line; the peer timed in the same run is the published way, a table look-up a block in plain Python,
-extrapolated from 200 architectures. Needs the reference data (../shared/refdata or $NETDYNO_REFDATA).
+Prints one JSON line. Timed in the same run: one architecture at a time, a table look-up a layer in plain Python and
+one row through the predictor, extrapolated from 200. Needs the reference data
+(../shared/refdata or $NETDYNO_REFDATA).
 
     OMP_NUM_THREADS=1 python benchmarks/search_front.py
 """

@@ -72,6 +72,14 @@ class CpuDevice(Device):
         """Clocks, governor, load, steal, throttling and temperature, as far as the machine tells them."""
         return self._host.state()
 
+    def hold(self) -> None:
+        """Keep other processes of this user from the CPU until :meth:`close`.
+
+        Raises:
+            DeviceBusy: another process holds it.
+        """
+        self._lock.acquire()
+
     def open(self, artifact: Artifact, settings: Settings = DEFAULT_SETTINGS) -> Session:
         """Load an artifact in the worker of these settings.
 
@@ -82,7 +90,7 @@ class CpuDevice(Device):
             WorkerLost: the worker was killed or hangs.
         """
         runtime = self.runtime_for(artifact, settings)
-        self._lock.acquire()
+        self.hold()
         worker = self._worker("netdyno.devices.cpu_worker", runtime, threads=settings.threads)
         number = next(self._numbers)
         message = {"do": "load", "session": number, **model_message(artifact, settings)}

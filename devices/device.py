@@ -6,13 +6,13 @@ A new back end subclasses :class:`Device` and :class:`Session`, registers under 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from netdyno.base.artifact import Artifact, TensorSpec
+from netdyno.base.closing import Closing
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.base.registry import Registry
 from netdyno.devices.meters import Meter
@@ -69,7 +69,7 @@ class Samples:
     outputs: Mapping[str, NDArray[np.generic]]
 
 
-class Session(ABC):
+class Session(Closing):
     """One artifact loaded on a device, for exclusive use; a context manager."""
 
     inputs: tuple[TensorSpec, ...]
@@ -99,17 +99,9 @@ class Session(ABC):
     def close(self) -> None:
         """Free the artifact; a second call does nothing."""
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-class Device(ABC):
-    """Something that runs artifacts; holding it open keeps other users out; a context manager."""
+class Device(Closing):
+    """Something that runs artifacts, for one user at a time; a context manager."""
 
     id: str
     formats: Mapping[str, str]
@@ -122,6 +114,14 @@ class Device(ABC):
     @abstractmethod
     def state(self) -> Mapping[str, str | int | float]:
         """What may change while measuring: clocks, governor, load, temperature; read before and after."""
+
+    @abstractmethod
+    def hold(self) -> None:
+        """Keep other users out from now on; :meth:`open` does so too, :meth:`close` lets them in.
+
+        Raises:
+            DeviceBusy: another process holds it.
+        """
 
     @abstractmethod
     def open(self, artifact: Artifact, settings: Settings = DEFAULT_SETTINGS) -> Session:
@@ -159,14 +159,6 @@ class Device(ABC):
             device=self.id,
             artifact=artifact.name,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_device(identifier: str) -> Device:

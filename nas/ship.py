@@ -11,8 +11,7 @@ import torch
 
 from netdyno.exporters.bundle import Bundle, write_bundle
 from netdyno.nas.data.dataset import Dataset
-from netdyno.nas.supernets.subnet import Subnet
-from netdyno.nas.supernets.train import resize
+from netdyno.nas.supernets.subnet import Subnet, resize
 
 
 def ship(

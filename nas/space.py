@@ -7,7 +7,6 @@ architecture uses, and registers under the entry point group ``netdyno.spaces``.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +77,14 @@ class Space(ABC):
     def sample(self, n: int, seed: int | np.random.Generator) -> Population:
         """``n`` architectures with independent, uniform genes."""
         return np.random.default_rng(seed).integers(self.cardinalities, size=(n, len(self.cardinalities)))
+
+    def smallest(self) -> Population:
+        """The architecture ``(genes,)`` of every gene's first option, the cheapest where options are ascending."""
+        return np.zeros(len(self.cardinalities), np.int64)
+
+    def largest(self) -> Population:
+        """The architecture ``(genes,)`` of every gene's last option."""
+        return self.cardinalities - 1
 
     def check(self, X: Any) -> Population:
         """``X`` as a population of this space; a single architecture becomes a population of one.
@@ -192,11 +199,6 @@ class Space(ABC):
     def _sum(self, per_layer: NDArray[np.int64], X: Population) -> NDArray[np.int64]:
         total: NDArray[np.int64] = per_layer[self.layer_ids(self.check(X))].sum(axis=1)
         return total
-
-    @property
-    def size(self) -> int:
-        """How many gene settings there are (inactive genes counted)."""
-        return math.prod(self.cardinalities.tolist())
 
     def __repr__(self) -> str:
         return format_space(self)

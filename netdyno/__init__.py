@@ -5,7 +5,7 @@ The public interface, version 1. Everything heavy is imported by the function th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,16 +226,28 @@ def load_supernet(path: str | Path) -> OfaMobileNetV3Supernet:
     return load_supernet(Path(path))[0]
 
 
-def export(subnet: Subnet, to: Sequence[str] = ("onnx", "tflite"), out: str | Path = "dist") -> Bundle:
+def export(
+    subnet: Subnet,
+    to: Sequence[str] = ("onnx", "tflite"),
+    out: str | Path = "dist",
+    data: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> Bundle:
     """Ship a subnet as a bundle: a model file in each format, a card, a golden input and output.
+
+    ``data`` names the data set whose normalisation and labels go onto the card, and whose first test image is the
+    golden input; ``facts`` (what was measured and predicted) go there as they are.
 
     Raises:
         UnknownName: no such format.
         InputError: ``out`` cannot be written, or holds something else.
     """
+    from netdyno.nas.data import load_data
     from netdyno.nas.ship import ship
 
-    return ship(subnet, Path(out), to)
+    return ship(
+        subnet, Path(out), to, None if data is None else load_data(data, "test"), {"facts": dict(facts or {})}
+    )
 
 
 def load_bundle(path: str | Path) -> Bundle:

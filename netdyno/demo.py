@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from netdyno.base.errors import CheckFailed, InputError
-from netdyno.base.files import require_writable, write_atomic
+from netdyno.base.files import require_replaceable, require_writable, write_atomic
 from netdyno.base.progress import Progress, silent
 from netdyno.base.rows import read_rows
 from netdyno.devices import Device, Settings, open_device
-from netdyno.exporters.bundle import verify_bundle
+from netdyno.exporters.bundle import load_bundle, verify_bundle
 from netdyno.exporters.verify import Verification
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.accuracy.predictor import FittedAccuracy, fit_accuracy
@@ -112,7 +112,9 @@ class Demo:
     def _profile(self, device: Device, runtime: str) -> LookupTable:
         folder = self._out / "tables" / runtime
         if (folder / TABLE).exists():
-            return load_table(folder)
+            known = load_table(folder)
+            known.check()
+            return known
         began = time.monotonic()
         table = profile_layers(
             self._space.vocabulary(),
@@ -145,7 +147,7 @@ class Demo:
         path = self._out / ACCURACIES
         known = read_accuracies(path, self._space) if path.exists() else {}
         X = self._space.sample(self._size.predictor_samples, self._size.seed + 1)
-        X = np.unique(np.concatenate([X, self._space.cardinalities[None] * [[0], [1]] - [[0], [1]]]), axis=0)
+        X = np.unique([self._space.smallest(), self._space.largest(), *X], axis=0)
         for position, genes in enumerate(X):
             if format_genes(genes) not in known:
                 known[format_genes(genes)] = float(evaluated(genes)[0])
@@ -160,6 +162,8 @@ class Demo:
         return predictor
 
     def _search(self, table: LookupTable, predictor: FittedAccuracy) -> None:
+        if (self._out / RUN).exists():
+            return
         began = time.monotonic()
         cost = table.cost(self._space, "latency_ms")
         objectives = [cost.minimize(), predictor.maximize()]
@@ -181,6 +185,8 @@ class Demo:
     def _measure(
         self, table: LookupTable, predictor: FittedAccuracy, evaluated: EvaluatedAccuracy, device: Device
     ) -> None:
+        if (self._out / MEASURED).exists():
+            return
         began = time.monotonic()
         front = load_run(self._out).front
         test = EvaluatedAccuracy(evaluated.supernet, load_data(DATA, "test"), load_data(DATA, "train"))
@@ -210,6 +216,9 @@ class Demo:
             genes = parse_genes(self._space, row["genes"])
             facts = {"winner": row["winner"], "facts": _facts(row)}
             folder = self._out / BUNDLES / row["winner"]
+            if folder.exists():
+                _require_ok(folder, verify_bundle(load_bundle(folder), device))
+                continue
             bundle = ship(evaluated.subnet(genes), folder, ("onnx", "tflite"), data, facts)
             _require_ok(folder, verify_bundle(bundle, device))
             latency = f"{row['latency_ms']:.3f} ms ({row['latency_ms_predicted']:.3f} predicted)"
@@ -268,9 +277,5 @@ def clear(out: Path) -> None:
     Raises:
         InputError: the folder holds something that is no demo's.
     """
-    if not out.exists():
-        return
-    foreign = sorted({path.name for path in out.iterdir()} - OUTPUTS)
-    if foreign:
-        raise InputError(f"{out}: holds {foreign[0]!r}, which no demo wrote; choose another --out")
-    shutil.rmtree(out)
+    require_replaceable(out, OUTPUTS)
+    shutil.rmtree(out, ignore_errors=True)

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from netdyno.devices.device import open_device
+from netdyno.base.errors import NetdynoError
+from netdyno.devices.device import Device, Settings, open_device
 from netdyno.devices.rapl import rapl_meters
+from netdyno.exporters.writers import write
+from netdyno.profiler.layer import Overhead
+from netdyno.profiler.lower import lower
 
 EXTRAS = {
     "torch": ("train", "supernets, training, the demo"),
@@ -34,8 +38,7 @@ def _cpu() -> list[Finding]:
     with open_device("cpu") as device:
         info, state = device.info(), device.state()
         found = [Finding("device cpu", True, info.name)]
-        for runtime, file_format in device.formats.items():
-            found.append(Finding(f"runtime {runtime}", True, f"latency and memory of .{file_format} models"))
+        found += [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
     governor = state.get("governor")
     if governor is None:
         found.append(Finding("CPU governor", False, "not readable (a virtual machine?): clock changes go unseen"))
@@ -46,9 +49,20 @@ def _cpu() -> list[Finding]:
     return found
 
 
+def _runtime(device: Device, runtime: str, file_format: str) -> Finding:
+    """Whether a runtime really runs the empty graph."""
+    try:
+        with device.open(write(lower(Overhead()), file_format), Settings(runtime)) as session:
+            fastest_us = session.run(repeat=100).latency_ns.min() / 1e3
+    except NetdynoError as error:
+        return Finding(f"runtime {runtime}", False, str(error))
+    detail = f"latency and memory of .{file_format} models; {fastest_us:.1f} µs overhead a call"
+    return Finding(f"runtime {runtime}", True, detail)
+
+
 def _energy() -> list[Finding]:
     meters, reasons = rapl_meters(Path("/sys"))
-    found = [Finding(f"energy {meter.name}", True, "package energy of this CPU") for meter in meters]
+    found = [Finding(f"energy {meter.name}", True, "readable; profiles do not use it yet") for meter in meters]
     return found + [Finding("energy of this CPU", False, reason) for reason in reasons]
 
 

@@ -24,6 +24,7 @@ import pandas as pd
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_text, write_atomic
 from netdyno.base.rows import read_rows
+from netdyno.nas.pareto import non_dominated
 from netdyno.nas.search.front import Front, load_front
 from netdyno.nas.space import Space, make_space
 
@@ -124,10 +125,9 @@ def pick_winners(measured: pd.DataFrame, names: Sequence[str] = ("fast", "balanc
     """The same rows with ``winner`` set on as many as there are names, from the really measured front.
 
     The first is the fastest, the last the most accurate; those between stand farthest above the line between the
-    two, in units of the front's own extent.
+    two, in units of the front's own extent. Where the front has fewer points than there are names, the most accurate
+    of the others fill up.
     """
-    from netdyno.nas.pareto import non_dominated
-
     rows = measured.assign(winner="")
     F = np.stack([rows["latency_ms"], 100 - rows["accuracy_pct"]], axis=1).astype(float)
     kept = non_dominated(F)

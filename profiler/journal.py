@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.closing import Closing
 from netdyno.base.errors import InputError
 from netdyno.base.files import make_folder
 
@@ -40,7 +40,7 @@ UNION ALL SELECT candidate FROM failure WHERE typeof(candidate) != 'text' OR typ
 """
 
 
-class Journal:
+class Journal(Closing):
     """The readings of one profiling run; a context manager.
 
     ``conditions`` say what is measured and how: a journal of other conditions is never continued.
@@ -125,14 +125,6 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _write(self, statement: str, *values: Any) -> None:
         with self._errors():

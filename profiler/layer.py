@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import ClassVar
 
 from netdyno.base.errors import InputError
+from netdyno.exporters.graph import FP32_BYTES
 
 ACTIVATIONS = ("none", "relu", "h_swish")
-FP32_BYTES = 4
 _LARGEST = 10**9
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 

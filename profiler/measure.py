@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from netdyno.base.artifact import Artifact
-from netdyno.base.errors import DeviceError, InputError, UnknownName, WorkerLost
+from netdyno.base.errors import DeviceError, InputError, ModelError, UnknownName, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
 from netdyno.profiler.journal import Journal
 from netdyno.profiler.statistics import relative_spread
 
 NANOSECONDS = 1e9
+TINY_NS = 20_000
+"""What runs this fast three times over has nothing left to warm up."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +100,7 @@ class Bench:
         try:
             self._measure()
         finally:
-            for session in self._sessions.values():
-                session.close()
+            self._close()
 
     def _measure(self) -> None:
         generator = np.random.default_rng([self._method.seed, self._journal.start])
@@ -135,7 +136,7 @@ class Bench:
         while True:
             latency_ns = session.run(repeat=3).latency_ns
             spent += float(latency_ns.sum()) / NANOSECONDS
-            if spent >= self._method.warm_up_s or float(latency_ns.max()) < 2e4:
+            if spent >= self._method.warm_up_s or float(latency_ns.max()) < TINY_NS:
                 one = max(float(np.median(latency_ns)) / NANOSECONDS, 1e-9)
                 return int(np.clip(self._method.visit_s / one, 3, self._method.most_repeats))
 
@@ -161,18 +162,25 @@ class Bench:
 
     @contextmanager
     def _survive(self, name: str) -> Iterator[None]:
-        """Note it when the worker dies on a candidate, and go on with the others.
+        """Note it when a candidate kills its worker or is refused, and go on with the others.
 
-        Every session went with the worker, so all are opened anew when they are needed.
+        A refusal is final. A dead worker may have taken every session along, so all are opened anew when needed.
         """
         try:
             yield
-        except WorkerLost as error:
+        except (WorkerLost, ModelError) as error:
             self._journal.failure(name, str(error))
             self._failures[name] = self._failures.get(name, 0) + 1
-            self._sessions.clear()
-            self._repeats.clear()
+            if isinstance(error, ModelError):
+                self._failures[name] = self._method.most_failures
+            self._close()
             self._journal.start += 1
             if all(self._failures.get(each, 0) >= self._method.most_failures for each in self._candidates):
                 message = f"every candidate failed; the last one: {error}"
                 raise DeviceError(message, device=self._device.id) from error
+
+    def _close(self) -> None:
+        for session in self._sessions.values():
+            session.close()
+        self._sessions.clear()
+        self._repeats.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -15,20 +15,18 @@ import pandas as pd
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import UnknownName
-from netdyno.base.files import require_replaceable
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Settings
 from netdyno.exporters.graph import Graph
 from netdyno.exporters.writers import write
-from netdyno.profiler.journal import SIDE_FILES, Journal
+from netdyno.profiler.journal import Journal
 from netdyno.profiler.layer import Layer, Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method
 from netdyno.profiler.statistics import estimate
-from netdyno.profiler.table import OWN_FILES, LookupTable, make_rows
+from netdyno.profiler.table import LookupTable, make_rows
 
 JOURNAL = "journal.sqlite"
-JOURNAL_FILES = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm")
 DEFAULT_METHOD = Method()
 
 Candidates = Mapping[str, Callable[[], Artifact]]
@@ -55,19 +53,17 @@ def profile_layers(
         DeviceError: the device was lost.
     """
     runtime, file_format = choose_runtime(device, settings)
-    settings = Settings(runtime, settings.threads)
-    if out is not None:
-        require_replaceable(out, (*OWN_FILES, *JOURNAL_FILES))
+    settings = replace(settings, runtime=runtime)
     chosen = dict.fromkeys([Overhead(), *layers])
     candidates = {layer.key: partial(_lowered, layer, file_format) for layer in chosen}
     conditions = describe(device, settings, subject)
     with TemporaryDirectory() as scratch:
         path = (out or Path(scratch)) / JOURNAL
-        rows, states = _measure(candidates, device, settings, conditions, method, path, fresh, progress)
+        rows, states = _measure(candidates, device, settings, conditions, method, path, progress, fresh=fresh)
     name = f"{subject.partition(':')[0]}-{device.id}-{runtime}".replace(":", "-")
     table = LookupTable(name, conditions | {"method": asdict(method)} | states, make_rows("layer", rows))
     if out is not None:
-        table.save(out, keep=[JOURNAL + suffix for suffix in SIDE_FILES])
+        table.save(out)
     return table
 
 
@@ -85,12 +81,12 @@ def profile_networks(
         DeviceError: the device was lost.
     """
     runtime, file_format = choose_runtime(device, settings)
-    settings = Settings(runtime, settings.threads)
+    settings = replace(settings, runtime=runtime)
     candidates = {name: partial(write, graph, file_format) for name, graph in graphs.items()}
     conditions = describe(device, settings, "networks")
     with TemporaryDirectory() as scratch:
         path = Path(scratch) / JOURNAL
-        rows, _ = _measure(candidates, device, settings, conditions, method, path, False, progress)
+        rows, _ = _measure(candidates, device, settings, conditions, method, path, progress)
     return make_rows("genes", rows)
 
 
@@ -115,10 +111,12 @@ def _measure(
     conditions: Mapping[str, Any],
     method: Method,
     journal_path: Path,
-    fresh: bool,
     progress: Progress,
+    *,
+    fresh: bool = False,
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
     """Rows by candidate, and the device's state before and after."""
+    device.hold()  # nobody else may write the journal, or load the device, from here on
     before = dict(device.state())
     with Journal(journal_path, conditions, fresh=fresh) as journal:
         Bench(device, settings, candidates, journal, method, progress).run()

@@ -11,8 +11,7 @@ import json
 import math
 import os
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.files import folder_atomic, read_text, require_replaceable
+from netdyno.base.files import read_text, write_atomic
 from netdyno.base.rows import read_rows
 from netdyno.profiler.layer import Layer, parse_layer
 
@@ -44,7 +43,6 @@ COLUMNS = tuple(DESCRIPTIONS)
 INTEGERS = ("memory_bytes", "samples", "starts", "valid")
 NUMBERS = {column: "Int64" if column in INTEGERS else "float64" for column in COLUMNS if column != "method"}
 METRICS = ("latency_ms", "energy_mj", "memory_bytes")
-OWN_FILES = (DESCRIPTOR, "layers.csv", "networks.csv")
 _LARGEST_INTEGER = 2**63 - 1
 _SIZE = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -66,7 +64,7 @@ class LookupTable:
 
         Raises:
             InputError: the table has no such metric, or lacks layers of the space.
-            TableInvalid: a row that the space needs is negative or marked invalid.
+            TableInvalid: a cost in it is negative or infinite.
         """
         from netdyno.profiler.cost.additive import compile_cost
 
@@ -83,8 +81,8 @@ class LookupTable:
                 parse_row(str(key))
             except InputError as error:
                 found.append(str(error))
-        if not len(self.layers) and not len(self.networks):
-            found.append("the table is empty")
+        if not (self.layers["valid"] == 1).any() and not (self.networks["valid"] == 1).any():
+            found.append("no row of the table is valid")
         return found
 
     def check(self) -> None:
@@ -98,29 +96,23 @@ class LookupTable:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise TableInvalid(f"table {self.name}: {problems[0]}{more}")
 
-    def save(self, path: Path, keep: Sequence[str] = ()) -> None:
-        """Write the table as a folder, whole or not at all; of an older table that is there only ``keep`` stays.
+    def save(self, path: Path) -> None:
+        """Write the table's files into a folder, each whole or not at all, the descriptor last.
 
         Raises:
-            InputError: the folder cannot be written, or holds somebody's other files.
+            InputError: the folder cannot be written.
         """
-        require_replaceable(path, (*OWN_FILES, *keep))
         resources = []
-        with folder_atomic(path) as folder:
-            for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
-                rows.to_csv(folder / f"{name}.csv", index_label=index, lineterminator="\n")
-                resources.append(_resource(name, index))
-            descriptor = {
-                "name": self.name,
-                "profile": "tabular-data-package",
-                "resources": resources,
-                "conditions": dict(self.conditions),
-            }
-            text = json.dumps(descriptor, indent=2, sort_keys=True) + "\n"
-            (folder / DESCRIPTOR).write_text(text, encoding="utf-8")
-            for name in keep:
-                if (path / name).exists():
-                    shutil.copyfile(path / name, folder / name)
+        for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
+            write_atomic(path / f"{name}.csv", rows.to_csv(index_label=index, lineterminator="\n"))
+            resources.append(_resource(name, index))
+        descriptor = {
+            "name": self.name,
+            "profile": "tabular-data-package",
+            "resources": resources,
+            "conditions": dict(self.conditions),
+        }
+        write_atomic(path / DESCRIPTOR, json.dumps(descriptor, indent=2, sort_keys=True) + "\n")
 
 
 def parse_row(key: str) -> tuple[Layer, int | None]:

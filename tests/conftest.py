@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,12 @@ def narrow() -> OfaMobileNetV3:
     space = make_space("ofa-mobilenetv3", width=0.25, resolutions=[48, 56, 64], classes=10)
     assert isinstance(space, OfaMobileNetV3)
     return space
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_reaches_children() -> None:
+    """A shell's background jobs ignore Ctrl-C, and what is ignored stays so in the processes that tests start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,8 +14,7 @@ from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
 from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
-from netdyno.nas.supernets.subnet import Subnet, recalibrate
-from netdyno.nas.supernets.train import resize
+from netdyno.nas.supernets.subnet import CALIBRATION_IMAGES, Subnet, recalibrate, resize
 
 BATCH = 256
 
@@ -28,7 +27,7 @@ class EvaluatedAccuracy(Accuracy):
         supernet: OfaMobileNetV3Supernet,
         data: Dataset,
         calibration: Dataset,
-        calibration_images: int = BATCH,
+        calibration_images: int = CALIBRATION_IMAGES,
         progress: Progress = silent,
     ) -> None:
         self.supernet = supernet

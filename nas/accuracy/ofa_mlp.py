@@ -65,7 +65,7 @@ class OfaMlpAccuracy(Accuracy):
 
 
 def load_ofa_mlp(path: Path, space: Space) -> OfaMlpAccuracy:
-    """Read the published state dict; nothing but tensors is unpickled.
+    """Read the published state dict, which was fitted for the supernet of width 1.2; only tensors are unpickled.
 
     Raises:
         InputError: no such file, not that predictor, or not for this space.

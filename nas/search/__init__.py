@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 from netdyno.base.errors import InputError
@@ -33,12 +34,10 @@ def search(
     searcher = SEARCHERS.load(method)
     if evaluations < 1 or not objectives:
         raise InputError("a search needs at least one objective and one evaluation")
+    fixed = {"evaluations": evaluations, "seed": seed, "progress": progress}
     try:
-        front: Front = searcher(
-            space, list(objectives), evaluations=evaluations, seed=seed, progress=progress, **options
-        )
+        call = signature(searcher).bind(space, list(objectives), **fixed, **options)
     except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
         raise InputError(f"search method {method}: {error}") from error
+    front: Front = searcher(*call.args, **call.kwargs)
     return front

@@ -32,8 +32,8 @@ def search_ofa2(
 ) -> Front:
     """NSGA-II with uniform crossover and random-reset mutation.
 
-    ``mutation`` is the probability that a gene is set anew; by default one gene in an architecture, which searches
-    better than the published 10 %. Children equal to an architecture of the population are replaced by mutants.
+    ``mutation`` is the probability that a gene is set anew; by default it changes one gene in an architecture, while
+    the published setting is 0.1. Children equal to an architecture of the population are replaced by mutants.
 
     Raises:
         InputError: an empty population.

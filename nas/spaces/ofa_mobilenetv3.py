@@ -96,14 +96,6 @@ class OfaMobileNetV3(Space):
         genes: Population = self.encode([values])[0]
         return genes
 
-    def smallest(self) -> Population:
-        """The cheapest architecture, ``(46,)``."""
-        return np.zeros(len(self.cardinalities), np.int64)
-
-    def largest(self) -> Population:
-        """The most expensive architecture, ``(46,)``."""
-        return self.cardinalities - 1
-
     def resolution(self, genes: Population) -> int:
         """Height and width of one architecture's input."""
         return self.resolutions[int(self.check(genes)[0, self.columns["r"]][0])]

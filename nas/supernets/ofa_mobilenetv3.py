@@ -7,6 +7,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from netdyno.nas.data import load_data
+from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
 from netdyno.nas.spaces.ofa_mobilenetv3 import (
     ACTIVATIONS,
@@ -19,7 +21,16 @@ from netdyno.nas.spaces.ofa_mobilenetv3 import (
     OfaMobileNetV3,
 )
 from netdyno.nas.supernets.dynamic import ElasticBatchNorm, ElasticConv, ElasticDepthwise, ElasticExcitation
-from netdyno.nas.supernets.subnet import ConvModule, LinearModule, MBConvModule, Subnet, activate
+from netdyno.nas.supernets.subnet import (
+    CALIBRATION_IMAGES,
+    ConvModule,
+    LinearModule,
+    MBConvModule,
+    Subnet,
+    activate,
+    recalibrate,
+    resize,
+)
 from netdyno.profiler.layer import MBConv, make_divisible
 
 
@@ -141,12 +152,21 @@ class OfaMobileNetV3Supernet(nn.Module):
         logits: Tensor = self.classifier["linear"](self.feature_mix_layer(y).flatten(1))
         return logits
 
-    @torch.no_grad()
-    def extract(self, genes: Population) -> Subnet:
+    def extract(self, genes: Population, data: Dataset | str | None = None) -> Subnet:
         """The architecture ``(46,)`` as a plain network with copied weights.
 
-        Its batch norm statistics are the supernet's; :func:`netdyno.nas.supernets.subnet.recalibrate` sets its own.
+        With ``data``, a data set or the name of one, its batch norm is recalibrated on the first training images;
+        without, it has the supernet's statistics, which are no subnet's own.
         """
+        subnet = self._copy(genes)
+        if data is not None:
+            known = load_data(data, "train") if isinstance(data, str) else data
+            images = torch.from_numpy(known.images[:CALIBRATION_IMAGES])
+            recalibrate(subnet, [resize(images, subnet.resolution)])
+        return subnet
+
+    @torch.no_grad()
+    def _copy(self, genes: Population) -> Subnet:
         subnet = Subnet(self.space, self.space.check(genes)[0])
         layers = self.space.layers(genes)
         present = self.space.active(genes)[0, : UNITS * UNIT_BLOCKS]

@@ -15,6 +15,8 @@ from netdyno.exporters.graph import Graph
 from netdyno.nas.space import Population, Space
 from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv
 
+CALIBRATION_IMAGES = 256
+
 Folded = dict[str, NDArray[np.float32]]
 
 
@@ -163,6 +165,13 @@ class Subnet(nn.Module):
     def graph(self) -> Graph:
         """The op-level graph with this network's weights, batch norm folded."""
         return self.space.graph(self.genes, [cast(LayerModule, block).folded() for block in self.blocks])
+
+
+def resize(images: Tensor, resolution: int) -> Tensor:
+    """``(n, 3, h, w)`` to ``(n, 3, resolution, resolution)``, bilinear with antialiasing."""
+    if images.shape[-1] == resolution:
+        return images
+    return F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
 
 
 def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:

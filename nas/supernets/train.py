@@ -15,6 +15,7 @@ from netdyno.base.progress import Progress, silent
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
 from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
+from netdyno.nas.supernets.subnet import resize
 
 SMALLEST_EVERY = 4
 
@@ -40,13 +41,6 @@ class Training:
             raise InputError(
                 "training needs at least one step, two images in a batch, and no negative count of subnets"
             )
-
-
-def resize(images: Tensor, resolution: int) -> Tensor:
-    """``(n, 3, h, w)`` to ``(n, 3, resolution, resolution)``, bilinear with antialiasing."""
-    if images.shape[-1] == resolution:
-        return images
-    return F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
 
 
 def train_supernet(

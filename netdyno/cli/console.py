@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +19,17 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 
 
+def _write(text: str) -> None:
+    """Put text on stdout; where nobody reads on (`netdyno … | head`), end quietly as other Unix tools do."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+
+
 def say(line: str) -> None:
     """A line of prose, on stderr."""
     sys.stderr.write(line + "\n")
@@ -25,7 +38,7 @@ def say(line: str) -> None:
 
 def emit(document: Any) -> None:
     """The command's one JSON document, on stdout; what is not a number becomes null."""
-    sys.stdout.write(json.dumps(_plain(document), indent=2, ensure_ascii=False) + "\n")
+    _write(json.dumps(_plain(document), indent=2, ensure_ascii=False) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -37,7 +50,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ]
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+        _write("  ".join(cells).rstrip() + "\n")
 
 
 @contextmanager

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from netdyno.cli.console import Json, emit, print_table
+from netdyno.cli.console import Json, emit, print_table, say
 
 
 def devices(as_json: Json = False) -> None:
     """List every device that can be reached."""
+    from netdyno.base.errors import NetdynoError
     from netdyno.devices.device import DEVICES, open_device
 
     found = []
     for name in DEVICES.names():
-        with open_device(name) as device:
-            found.append((device.info(), list(device.formats)))
+        try:
+            with open_device(name) as device:
+                found.append((device.info(), list(device.formats)))
+        except NetdynoError as error:
+            say(f"{name}: {error}")
     if as_json:
         emit({"devices": [{"id": i.id, "name": i.name, "runtimes": runs, **i.facts} for i, runs in found]})
         return

@@ -3,55 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netdyno.cli.console import Json, emit, print_table, say
+
+if TYPE_CHECKING:
+    from netdyno.nas.space import Population
 
 
 def export(
     source: Annotated[Path, typer.Argument(help="A run's folder (its front) or a supernet's folder.")],
     out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
     to: Annotated[str, typer.Option(help="Comma-separated: onnx, tflite.")] = "onnx,tflite",
-    point: Annotated[int, typer.Option(help="Of a run: position on the front, 0 the first, -1 the last.")] = -1,
-    genes: Annotated[str, typer.Option(help="Of a supernet: option indices with spaces between.")] = "",
+    point: Annotated[int | None, typer.Option(help="Of a run: position on the front; default: the last.")] = None,
+    genes: Annotated[str, typer.Option(help="Of a supernet: option indices; default: the largest subnet.")] = "",
     as_json: Json = False,
 ) -> None:
     """Ship a searched subnet as a bundle: model files, card, golden input and output."""
     from netdyno.base.errors import InputError
     from netdyno.base.registry import require
     from netdyno.nas.space import parse_genes
-    from netdyno.runs import load_run
+    from netdyno.runs import DESCRIPTOR
 
-    folder = source
-    if (source / "run.json").is_file():
-        run = load_run(source)
-        trained = run.resolve("supernet")
-        if trained is None:
-            raise InputError(f"{source}: was searched without a supernet, so there are no weights to export")
-        folder = trained
-        if not -len(run.front) <= point < len(run.front):
-            raise InputError(f"{source}: the front has {len(run.front)} points, none at {point}")
-        chosen = run.front.X[point]
     require("torch", extra="train", purpose="exporting a subnet")
     from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
     from netdyno.nas.data import load_data
     from netdyno.nas.ship import ship
     from netdyno.nas.supernets.store import load_supernet
 
-    supernet, descriptor = load_supernet(folder)
-    if folder == source:
+    of_run = (source / DESCRIPTOR).is_file()
+    if (of_run and genes) or (not of_run and point is not None):
+        raise InputError("--point chooses from a run's front, --genes from a supernet")
+    facts: dict[str, dict[str, float]] = {}
+    if of_run:
+        folder, chosen, facts = _point(source, -1 if point is None else point)
+        supernet, descriptor = load_supernet(folder)
+    else:
+        supernet, descriptor = load_supernet(source)
         chosen = parse_genes(supernet.space, genes) if genes else supernet.space.largest()
     data = str(descriptor.get("data", "digits"))
     evaluated = EvaluatedAccuracy(supernet, load_data(data, "val"), load_data(data, "train"))
-    facts = {"facts": {"accuracy_pct": {"measured": float(evaluated(chosen[None])[0])}}}
-    bundle = ship(
-        evaluated.subnet(chosen), out, [name.strip() for name in to.split(",")], load_data(data, "test"), facts
-    )
+    facts["accuracy_pct"] = {"measured": float(evaluated(chosen)[0])}
+    formats = [name.strip() for name in to.split(",")]
+    bundle = ship(evaluated.subnet(chosen), out, formats, load_data(data, "test"), {"facts": facts})
     say(f"{', '.join(artifact.format for artifact in bundle.artifacts())} -> {out}")
     if as_json:
         emit({"bundle": str(out), "files": {file.name: file.sha256 for file in bundle.card.files}})
+
+
+def _point(source: Path, point: int) -> tuple[Path, Population, dict[str, dict[str, float]]]:
+    """Supernet folder, genes and predictions of a point of a run's front."""
+    from netdyno.base.errors import InputError
+    from netdyno.runs import load_run
+
+    run = load_run(source)
+    folder = run.resolve("supernet")
+    if folder is None:
+        raise InputError(f"{source}: was searched without a supernet, so there are no weights to export")
+    if not -len(run.front) <= point < len(run.front):
+        raise InputError(f"{source}: the front has {len(run.front)} points, none at {point}")
+    values = zip(run.front.objectives, run.front.F[point].tolist(), strict=True)
+    return folder, run.front.X[point], {name: {"predicted": value} for name, value in values}
 
 
 def verify(
@@ -75,5 +89,7 @@ def verify(
         rows = [(r.format, r.runtime, f"{r.difference:.1e}", "ok" if r.ok else "DIFFERS") for r in results]
         print_table(("format", "runtime", "difference", ""), rows)
     wrong = [result.format for result in results if not result.ok]
+    if wrong and as_json:
+        raise typer.Exit(VerificationError.exit_code)
     if wrong:
         raise VerificationError(f"{bundle}: {', '.join(wrong)} differ from the golden output on {device}")

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from netdyno.cli import demo, devices, export, profile, report, search, table, t
 
 OUR_FAULT = 70
 INTERRUPTED = 130
+RESUMABLE = {"demo", "profile"}
 
 app = typer.Typer(
     name="netdyno",
@@ -54,14 +56,11 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
 def main() -> NoReturn:
     """Run the command line of this process."""
     logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    # A closed pipe (`netdyno … | head`) ends us quietly, as it does other Unix tools.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    # `kill` and a closed terminal end as Ctrl-C does: workers stop, half-written files go.
+    # `kill` and a closed terminal end as Ctrl-C does: workers stop, half-written files go. Under nohup they go on.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    code = run(sys.argv[1:])
-    sys.stdout.flush()
-    sys.exit(code)
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    sys.exit(run(sys.argv[1:]))
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
@@ -79,13 +78,13 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(f"{message} (see netdyno --help)", InputError.exit_code, words, {})
     except NetdynoError as error:
         if debug:
-            raise
+            traceback.print_exc()
         return _fail(str(error), error.exit_code, words, error.context())
     except (KeyboardInterrupt, EOFError, typer.Abort):
         return _interrupted(words)
     except Exception as error:
         if debug:
-            raise
+            traceback.print_exc()
         text = f"{type(error).__name__}: {error}".splitlines()[0]
         return _fail(f"our own fault: {text}; --debug shows where", OUR_FAULT, words, {})
     # typer turns Ctrl-C into an exit code of its own accord.
@@ -95,7 +94,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _interrupted(words: Sequence[str]) -> int:
-    return _fail("interrupted; the same command goes on where it stopped", INTERRUPTED, words, {})
+    message = "interrupted"
+    if RESUMABLE.intersection(words[:1]):
+        message += "; the same command goes on where it stopped"
+    return _fail(message, INTERRUPTED, words, {})
 
 
 def _fail(message: str, code: int, words: Sequence[str], context: dict[str, Any]) -> int:

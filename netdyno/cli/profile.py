@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,11 +37,13 @@ def profile(
         list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
     budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
-    out: Annotated[Path | None, typer.Option(help="Folder for the table; default: tables/NAME here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the result; a table's default: NAME here.")] = None,
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from --out, or discard it.")] = True,
     as_json: Json = False,
 ) -> None:
     """Measure a space's layers into a lookup table, or a model file as a whole."""
+    from netdyno.base.errors import InputError
+    from netdyno.base.files import require_writable
     from netdyno.base.units import parse_duration
     from netdyno.devices import Settings, open_device
     from netdyno.profiler.measure import Method, check_metrics
@@ -51,10 +54,15 @@ def profile(
     settings = Settings(runtime, threads)
     if target.lower().endswith(SUFFIXES) or Path(target).is_file():
         artifact = _read_model(Path(target), input_shape or [])
+        if resolution:
+            raise InputError("--resolution is for spaces; give a model its --input-shape")
+        if out is not None:
+            require_writable(out)
         with open_device(device) as opened:
-            opened.runtime_for(artifact, settings)
-            _profile_model(artifact, opened.id, opened, settings, method, as_json)
+            _profile_model(artifact, opened, settings, method, out, as_json)
         return
+    if input_shape:
+        raise InputError("--input-shape is for models; choose a space's --resolution")
     space = _space(target, resolution or [])
     with open_device(device) as opened:
         _profile_space(space, opened, settings, method, out, not resume, as_json)
@@ -95,12 +103,13 @@ def _space(target: str, resolutions: list[int]) -> Space:
 def _profile_space(
     space: Space, device: Any, settings: Settings, method: Method, out: Path | None, fresh: bool, as_json: bool
 ) -> None:
+    from netdyno.base.errors import MeasurementInvalid
     from netdyno.base.files import require_writable
     from netdyno.nas.space import format_space
     from netdyno.profiler.profile import choose_runtime, profile_layers
 
     runtime, _ = choose_runtime(device, settings)
-    folder = require_writable(out or Path("tables") / f"{space.name}-{device.id}-{runtime}-t{settings.threads}")
+    folder = require_writable(out or Path(f"{space.name}-{device.id}-{runtime}-t{settings.threads}"))
     with progress() as tell:
         table = profile_layers(
             space.vocabulary(),
@@ -113,23 +122,31 @@ def _profile_space(
             progress=tell,
         )
     invalid = table.layers[table.layers["valid"] == 0]
-    for key, why in invalid["method"].head(3).items():
-        say(f"{key}: {why}")
     say(f"{len(table.layers) - len(invalid)} layers of {format_space(space)} on {device.info().name} -> {folder}")
     if as_json:
         emit({"table": str(folder), "layers": len(table.layers), "invalid": len(invalid), **table.conditions})
+    if len(invalid) and as_json:
+        raise typer.Exit(MeasurementInvalid.exit_code)
+    if len(invalid):
+        worst = f"{invalid.index[0]}: {invalid['method'].iloc[0]}"
+        raise MeasurementInvalid(f"{len(invalid)} of {len(table.layers)} layers have no valid row, {worst}")
 
 
 def _profile_model(
-    artifact: Artifact, device_id: str, device: Any, settings: Settings, method: Method, as_json: bool
+    artifact: Artifact, device: Any, settings: Settings, method: Method, out: Path | None, as_json: bool
 ) -> None:
+    from netdyno.base.files import write_atomic
     from netdyno.base.units import format_bytes, format_ms
     from netdyno.profiler.model import profile_model
 
     with progress() as tell:
         report = profile_model(artifact, device, settings, method, tell)
+    document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(report)}
+    if out is not None:
+        write_atomic(out / f"{artifact.name}.json", json.dumps(document, indent=2) + "\n")
+        say(f"{artifact.name} -> {out / artifact.name}.json")
     if as_json:
-        emit({"model": artifact.name, "sha256": artifact.sha256, "device": device_id, **asdict(report)})
+        emit(document)
         return
     rows = [
         ("load", format_ms(report.load_ms)),
@@ -142,4 +159,4 @@ def _profile_model(
     ]
     if report.memory_bytes is not None:
         rows.append(("peak memory", format_bytes(report.memory_bytes)))
-    print_table((artifact.name, f"{device_id} {report.runtime}"), rows)
+    print_table((artifact.name, f"{device.id} {report.runtime}"), rows)

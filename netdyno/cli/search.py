@@ -37,12 +37,15 @@ def search(
 ) -> None:
     """Search a space for the architectures that no other beats in every objective."""
     from netdyno.base.files import require_writable
+    from netdyno.nas.search import SEARCHERS
     from netdyno.nas.search import search as run_search
     from netdyno.nas.space import parse_space
     from netdyno.runs import write_run
 
     chosen = parse_space(space)
     names = objective or ["latency", "accuracy"]
+    SEARCHERS.load(method)
+    _check(names, table, accuracy)
     require_writable(out)
     with progress() as tell:
         objectives = [_objective(name, chosen, table, accuracy, seed, tell) for name in names]
@@ -66,24 +69,30 @@ def search(
     )
 
 
+def _check(names: list[str], table: Path | None, accuracy: Path | None) -> None:
+    """Refuse objectives that are unknown, or whose source was not given."""
+    from netdyno.base.errors import InputError, UnknownName
+
+    for name in names:
+        if name not in ("accuracy", *COSTS, *COUNTS):
+            raise UnknownName("objective", name, ("accuracy", *COSTS, *COUNTS))
+        if name == "accuracy" and accuracy is None:
+            raise InputError("the objective accuracy needs --accuracy: a supernet's folder or a predictor")
+        if name in COSTS and table is None:
+            raise InputError(f"the objective {name} needs --table")
+
+
 def _objective(
     name: str, space: Space, table: Path | None, accuracy: Path | None, seed: int, tell: Progress
 ) -> Objective:
-    from netdyno.base.errors import InputError, UnknownName
     from netdyno.base.objective import Objective
     from netdyno.profiler.table import load_table
 
-    if name == "accuracy":
-        if accuracy is None:
-            raise InputError("the objective accuracy needs --accuracy: a supernet's folder or a predictor")
+    if name == "accuracy" and accuracy is not None:
         return _accuracy(space, accuracy, seed, tell).maximize()
-    if name in COSTS:
-        if table is None:
-            raise InputError(f"the objective {name} needs --table")
+    if name in COSTS and table is not None:
         return load_table(table).cost(space, COSTS[name]).minimize()
-    if name in COUNTS:
-        return Objective(name, getattr(space, name))
-    raise UnknownName("objective", name, ("accuracy", *COSTS, *COUNTS))
+    return Objective(name, getattr(space, name))
 
 
 def _accuracy(space: Space, path: Path, seed: int, tell: Progress) -> Accuracy:

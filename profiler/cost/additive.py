@@ -20,6 +20,7 @@ from netdyno.profiler.layer import Layer, Overhead
 from netdyno.profiler.table import METRICS, LookupTable, parse_row
 
 Floats = NDArray[np.float64]
+CHUNK = 4096
 
 
 class LayeredSpace(Protocol):
@@ -65,23 +66,23 @@ class AdditiveCost(Optimisable):
         Raises:
             InputError: the table lacks a layer at the network's input size.
         """
-        ids = self._space.layer_ids(X)
-        total = self._combine(self._costs.value, ids)
-        if np.isnan(total).any():
-            self._explain(ids)
-        return total
+        return self._total(self._space.layer_ids(X))
 
     def interval(self, X: NDArray[np.int64]) -> Floats:
-        """95 % interval ``(n, 2)`` as far as the layers' own go, their errors taken as independent."""
+        """95 % interval ``(n, 2)``, as far as the rows' own intervals go.
+
+        Errors of different rows are taken as independent; a row that is used k times errs k times the same way.
+        The overhead's own error is left out.
+
+        Raises:
+            InputError: the table lacks a layer at the network's input size.
+        """
         ids = self._space.layer_ids(X)
-        total = self._combine(self._costs.value, ids)
+        total = self._total(ids)
         if self.name == "memory_bytes":
             return np.stack([total, total], axis=1)
-        value, low, high = (
-            self._gather(part, ids) for part in (self._costs.value, self._costs.low, self._costs.high)
-        )
-        below = np.sqrt(((value - low) ** 2).sum(axis=1))
-        above = np.sqrt(((high - value) ** 2).sum(axis=1))
+        chunks = [self._errors(ids[i : i + CHUNK]) for i in range(0, len(ids), CHUNK)]
+        below, above = np.concatenate([np.empty((0, 2)), *chunks]).T
         return np.stack([total - below, total + above], axis=1)
 
     def layer_costs(self, X: NDArray[np.int64]) -> Floats:
@@ -89,22 +90,33 @@ class AdditiveCost(Optimisable):
         costs = self._gather(self._costs.value, self._space.layer_ids(X))
         return np.maximum(costs - self._overhead, 0.0)
 
-    def _combine(self, costs: Floats, ids: NDArray[np.int64]) -> Floats:
-        values, once = self._gather(costs, ids), np.full(len(ids), self._overhead)
+    def _total(self, ids: NDArray[np.int64]) -> Floats:
+        values, once = self._gather(self._costs.value, ids), np.full(len(ids), self._overhead)
+        if np.isnan(values).any():
+            self._explain(ids, np.isnan(values))
         if self.name == "memory_bytes":
             activations = self._activations[ids]
             values, once = values - activations, once + activations.max(axis=1)
-        beyond = np.where(ids >= 0, values - self._overhead, 0.0)
-        total: Floats = once + (np.maximum(beyond, 0.0) if once.any() else beyond).sum(axis=1)
+        total: Floats = once + np.where(ids >= 0, np.maximum(values - self._overhead, 0.0), 0.0).sum(axis=1)
         return total
+
+    def _errors(self, ids: NDArray[np.int64]) -> Floats:
+        """How far the sum may lie below and above, ``(n, 2)``: rows' errors, each times its uses, in quadrature."""
+        value, low, high = (
+            self._gather(part, ids) for part in (self._costs.value, self._costs.low, self._costs.high)
+        )
+        uses = (ids[:, :, None] == ids[:, None, :]).sum(axis=2)
+        # Summed over the slots of a row, uses · error² is (uses · error)².
+        squares = [(uses * error**2).sum(axis=1) for error in (value - low, high - value)]
+        errors: Floats = np.sqrt(np.stack(squares, axis=1))
+        return errors
 
     def _gather(self, costs: Floats, ids: NDArray[np.int64]) -> Floats:
         """The costs of each slot, ``(n, slots)``; a network's input size is that of its first layer."""
         found: Floats = costs[0, ids] if len(costs) == 1 else costs[self._sizes[ids[:, :1]], ids]
         return found
 
-    def _explain(self, ids: NDArray[np.int64]) -> None:
-        missing = np.isnan(self._gather(self._costs.value, ids))
+    def _explain(self, ids: NDArray[np.int64], missing: NDArray[np.bool_]) -> None:
         row, slot = np.argwhere(missing)[0]
         layers = self._space.vocabulary()
         size = layers[ids[row, 0]].input_shape[-1]

@@ -129,3 +129,14 @@ def test_maximising_a_cost_negates_it() -> None:
     objective = _cost(COSTS).minimize()
     np.testing.assert_allclose(objective.evaluate(X), [1.75, 2.25, 2.75])
     assert objective.name == "latency_ms"
+
+
+def test_a_row_used_twice_errs_twice_the_same_way() -> None:
+    """Two uses of a row with error e err by 2 e, not by √2 e."""
+    exact = {key: {"latency_ms": c, "latency_ms_low": c, "latency_ms_high": c} for key, c in COSTS.items()}
+    exact[POOL.key] |= {"latency_ms_low": 0.4, "latency_ms_high": 0.7}
+    repeats = np.array([[0, 2, 3], [0, 2, 2], [2, 2, 2]])
+    cost = _cost(exact)
+    uses = np.array([1, 2, 3])
+    np.testing.assert_allclose(cost(repeats) - cost.interval(repeats)[:, 0], 0.1 * uses)
+    np.testing.assert_allclose(cost.interval(repeats)[:, 1] - cost(repeats), 0.2 * uses)

@@ -16,7 +16,7 @@ from netdyno.devices.cpu import CpuDevice, CpuSession
 from netdyno.devices.device import Samples, Settings
 from netdyno.exporters.writers import write
 from netdyno.profiler.journal import Journal
-from netdyno.profiler.layer import Layer
+from netdyno.profiler.layer import Layer, Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method, check_metrics
 from netdyno.profiler.model import profile_model
@@ -165,12 +165,11 @@ def test_layers_become_a_table(runtime: str, cpu: CpuDevice, tiny_layers: list[L
     assert again.layers.equals(table.layers), "the same call again takes nothing anew"
 
 
-def test_a_table_never_takes_the_place_of_other_files(
-    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path, refuses: Refuses
-) -> None:
+def test_a_table_leaves_other_files_alone(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years")
-    refuses(lambda: profile_layers(tiny_layers, cpu, ONNX, subject="x", method=QUICK, out=tmp_path))
-    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+    profile_layers(tiny_layers[-1:], cpu, ONNX, subject="x", method=QUICK, out=tmp_path)
+    profile_layers(tiny_layers[-1:], cpu, ONNX, subject="y", method=QUICK, out=tmp_path, fresh=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years"
 
 
 def test_other_conditions_need_fresh(
@@ -218,3 +217,15 @@ def test_when_everything_dies_the_run_ends(cpu: CpuDevice, tiny_layers: list[Lay
         patch.setattr(CpuSession, "run", _fatal_to_run(candidate.artifact))
         with pytest.raises(DeviceError, match="every candidate failed"):
             Bench(cpu, ONNX, {"a": candidate}, journal, QUICK).run()
+
+
+def test_a_refused_candidate_is_a_row_that_says_so(cpu: CpuDevice, tmp_path: Path) -> None:
+    """One artifact that the runtime refuses costs its own row, not the others'."""
+    good = write(lower(Overhead()), "onnx")
+    candidates = {"good": lambda: good, "bad": lambda: Artifact(b"no model", "onnx", "bad")}
+    method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=2, most_rounds=2)
+    with Journal(tmp_path / "journal.sqlite", {}) as journal:
+        Bench(cpu, Settings("onnxruntime"), candidates, journal, method).run()
+        assert len(journal.visits()["good"]) == 2
+        assert "bad" not in journal.visits()
+        assert len(journal.failures()["bad"]) == 1

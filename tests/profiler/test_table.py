@@ -72,19 +72,12 @@ def test_the_descriptor_is_a_data_package(saved: Path) -> None:
         assert header.split(",") == fields == [index, *COLUMNS]
 
 
-def test_saving_again_replaces_and_keeps_what_it_is_told(saved: Path, refuses: Refuses) -> None:
+def test_saving_again_replaces_the_table_and_nothing_else(saved: Path) -> None:
     (saved / "journal.sqlite").write_text("readings")
-    _table().save(saved, keep=("journal.sqlite",))
+    _table().save(saved)
     assert (saved / "journal.sqlite").read_text() == "readings"
     assert not pd.isna(load_table(saved).layers.loc[KEY, "latency_ms"])
-    refuses(lambda: _table().save(saved))
-    assert (saved / "journal.sqlite").exists()
-
-
-def test_somebodys_other_files_are_never_deleted(tmp_path: Path, refuses: Refuses) -> None:
-    (tmp_path / "thesis.tex").write_text("years")
-    assert "thesis.tex" in refuses(lambda: _table().save(tmp_path))
-    assert (tmp_path / "thesis.tex").read_text() == "years"
+    assert [entry.name for entry in saved.iterdir() if entry.name.startswith(".")] == []
 
 
 def test_a_good_table_has_no_problems() -> None:
@@ -125,7 +118,7 @@ def test_faults_of_other_places_are_found_too() -> None:
     assert len(table.problems()) == 4  # two keys; the network's latency, and that it lies outside its interval
     with pytest.raises(TableInvalid, match=r"\(and 3 more\)"):
         table.check()
-    assert LookupTable("x", {}, make_rows("layer", {})).problems() == ["the table is empty"]
+    assert LookupTable("x", {}, make_rows("layer", {})).problems() == ["no row of the table is valid"]
 
 
 def test_invalid_rows_may_hold_anything() -> None:
