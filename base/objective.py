@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ class Objective:
     evaluate: Callable[[Any], Any]
 
 
-class Optimisable:
+class Optimisable(ABC):
     """Anything callable on a population that a search can take as an objective.
 
     ``name`` carries the unit. ``ceiling`` is the largest value there can be (100 for percentages): maximising
@@ -30,9 +31,9 @@ class Optimisable:
     ceiling: float = 0.0
     complement: str | None = None
 
+    @abstractmethod
     def __call__(self, X: Any) -> Any:
         """Value per architecture: ``X (n, genes) int64`` to ``(n,) float64``."""
-        raise TypeError(f"{type(self).__name__} does not say what it evaluates")
 
     def minimize(self) -> Objective:
         """This value, the smaller the better."""

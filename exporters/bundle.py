@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import InputError
 from netdyno.base.files import folder_atomic, require_replaceable
-from netdyno.devices.device import Device, Settings
+from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.exporters.card import (
     CARD,
     GOLDEN_INPUT,
@@ -32,7 +32,7 @@ from netdyno.exporters.card import (
 )
 from netdyno.exporters.graph import Graph
 from netdyno.exporters.layout import spec_in
-from netdyno.exporters.verify import DEFAULT_SETTINGS, FP32_TOLERANCE, Tensors, Verification, verify
+from netdyno.exporters.verify import FP32_TOLERANCE, Tensors, Verification, verify
 from netdyno.exporters.writers import formats as known_formats
 from netdyno.exporters.writers import write
 

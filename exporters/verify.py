@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
-from netdyno.devices.device import Device, Settings
+from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.exporters.layout import from_format, to_format
 
 Tensors = Mapping[str, NDArray[Any]]
 FP32_TOLERANCE = 1e-5
-DEFAULT_SETTINGS = Settings()
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ def parse_space(text: str) -> Space:
         if not equals:
             raise InputError(f"space {text!r}: write parameters as name=value, several values as 48/56/64")
         values = [_number(text, part) for part in value.split("/")]
-        parameters[key.strip()] = values if key.strip() == "resolutions" else values[0]
+        parameters[key.strip()] = values if len(values) > 1 else values[0]
     return _build(name, parameters)
 
 

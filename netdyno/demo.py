@@ -64,7 +64,7 @@ class Size:
     """How much of everything the demo does; the defaults take minutes on two cores."""
 
     steps: int = 400
-    predictor_samples: int = 150
+    predictor_samples: int = 160
     evaluations: int = 20_000
     front_points: int = 16
     table_budget_s: float = 30.0

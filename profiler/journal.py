@@ -63,7 +63,8 @@ class Journal(Closing):
         except InputError:
             self.close()
             raise
-        self.start = 1 + max((start for (start,) in self._rows("SELECT MAX(start) FROM visit") if start), default=0)
+        ((last_start,),) = self._rows("SELECT COALESCE(MAX(start), 0) FROM visit")
+        self.start = 1 + int(last_start)
 
     def _prepare(self) -> None:
         """Make the tables where there are none, and refuse contents that no run wrote."""

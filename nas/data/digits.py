@@ -17,7 +17,7 @@ from netdyno.nas.data.dataset import Dataset
 SIZE = 64
 ORIGINAL = 8
 SPLITS = {"train": (0, 1197), "val": (1197, 1497), "test": (1497, 1797)}
-COUNTS = {"train": 9_000, "val": 1_800, "test": 1_800}
+COUNTS = {"train": 9_000, "val": 2_400, "test": 2_400}
 PIECES, PIECE = 10, 4
 CHUNK = 100
 MEAN, STD = 0.4, 0.25

@@ -42,9 +42,12 @@ class OfaMobileNetV3(Space):
 
     name = "ofa-mobilenetv3"
 
-    def __init__(self, width: float = 1.0, resolutions: Sequence[int] = RESOLUTIONS, classes: int = 1000) -> None:
+    def __init__(
+        self, width: float = 1.0, resolutions: Sequence[int] | int = RESOLUTIONS, classes: int = 1000
+    ) -> None:
         self.width = float(width)
-        self.resolutions = tuple(int(r) for r in resolutions)
+        sizes = [resolutions] if isinstance(resolutions, int) else resolutions
+        self.resolutions = tuple(int(size) for size in sizes)
         self.classes = int(classes)
         self._check_parameters()
         self.channels = tuple(make_divisible(base * self.width) for base in BASE_WIDTHS)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from netdyno.nas.accuracy.accuracy import Accuracy
     from netdyno.nas.space import Space
 
-PREDICTOR_SAMPLES = 150
+PREDICTOR_SAMPLES = 160
 COSTS = {"latency": "latency_ms", "memory": "memory_bytes", "energy": "energy_mj"}
 COUNTS = ("macs", "params", "peak_activation_bytes")
 
