@@ -52,8 +52,9 @@ class FittedAccuracy(Accuracy):
     def __call__(self, X: Population) -> NDArray[np.float64]:
         """``X (n, genes)`` to percent ``(n,)``."""
         features = self._encoding(X)
-        percent = np.mean([model.predict(features) for model in self._models], axis=0)
-        return np.clip(percent, 0.0, 100.0)
+        mean = np.mean([model.predict(features) for model in self._models], axis=0)
+        percent: NDArray[np.float64] = np.clip(mean, 0.0, 100.0)
+        return percent
 
 
 def fit_accuracy(space: Space, X: Population, y: NDArray[np.float64], seed: int = 0) -> FittedAccuracy:
