@@ -286,7 +286,8 @@ def test_parameters_that_cannot_be(settings: str, refuses: Refuses) -> None:
 
 
 @pytest.mark.parametrize(
-    "parameters", [{"width": "x"}, {"width": None}, {"resolutions": 64}, {"resolutions": ["a"]}, {"resolutions": []}]
+    "parameters",
+    [{"width": "x"}, {"width": None}, {"resolutions": 64.5}, {"resolutions": ["a"]}, {"resolutions": []}],
 )
 def test_arguments_that_cannot_be(parameters: dict[str, Any], refuses: Refuses) -> None:
     refuses(lambda: make_space("ofa-mobilenetv3", **parameters))
@@ -306,3 +307,7 @@ def test_any_text_is_a_space_or_refused(survives: Survives, text: str) -> None:
 def test_values_outside_the_space(space: OfaMobileNetV3) -> None:
     with pytest.raises(InputError, match="'ks'"):
         space.uniform(kernel=4, expansion=3, depth=2, resolution=128)
+
+
+def test_one_resolution_needs_no_list() -> None:
+    assert make_space("ofa-mobilenetv3", resolutions=64).parameters["resolutions"] == [64]
