@@ -13,9 +13,12 @@ relu          –                           –
 h_swish       –                           – (x · relu6(x+3) / 6)
 h_sigmoid     –                           – (relu6(x+3) / 6)
 global_mean   –                           – (over height and width, kept as 1×1)
+avg_pool      –                           kernel, stride, padding (not counted in the mean)
+shuffle       –                           groups (channels dealt out group by group)
 flatten       –                           – ((n, c, 1, 1) to (n, c))
 add, mul      –                           – (mul broadcasts a (n, c, 1, 1) second input)
 identity      –                           –
+zero          –                           – (x − x)
 ============  ==========================  ==================================================
 """
 
@@ -108,12 +111,26 @@ class GraphBuilder:
         return self._node("linear", (x,), name, shape, {"weight": weight, "bias": bias})
 
     def unary(self, op: str, x: str) -> str:
-        """An operator without weights that keeps the shape: relu, h_swish, h_sigmoid, identity."""
+        """An operator without weights that keeps the shape: relu, h_swish, h_sigmoid, identity, zero."""
         return self._node(op, (x,), f"{x}.{op}", self._shapes[x])
 
     def global_mean(self, x: str) -> str:
         """The mean over height and width, kept as 1×1."""
         return self._node("global_mean", (x,), f"{x}.mean", (*self._shapes[x][:2], 1, 1))
+
+    def avg_pool(self, x: str, *, kernel: int, stride: int) -> str:
+        """The mean over a window; what is padded counts for nothing.
+
+        ``stride`` is 1, padded by half the odd ``kernel``, or the kernel itself, without padding.
+        """
+        padding = kernel // 2 if stride == 1 else 0
+        height, width = ((side + 2 * padding - kernel) // stride + 1 for side in self._shapes[x][2:])
+        attributes = {"kernel": kernel, "stride": stride, "padding": padding}
+        return self._node("avg_pool", (x,), f"{x}.pool", (*self._shapes[x][:2], height, width), attributes=attributes)
+
+    def shuffle(self, x: str, *, groups: int) -> str:
+        """Channel j of group i becomes channel i of group j (Zhang et al. 2018, ShuffleNet)."""
+        return self._node("shuffle", (x,), f"{x}.shuffle", self._shapes[x], attributes={"groups": groups})
 
     def flatten(self, x: str) -> str:
         """(n, c, 1, 1) to (n, c)."""
@@ -126,6 +143,28 @@ class GraphBuilder:
     def mul(self, a: str, b: str) -> str:
         """The product; ``b`` may be (n, c, 1, 1)."""
         return self._node("mul", (a, b), f"{a}.mul", self._shapes[a])
+
+    def embed(self, graph: Graph, prefix: str, *inputs: str, output: str = "") -> str:
+        """Another graph's nodes, its inputs bound to activations that are there; its names get the prefix.
+
+        ``output`` renames what it makes.
+        """
+        rename = {activation: prefix + activation for activation in graph.shapes}
+        rename |= dict(zip(graph.inputs, inputs, strict=True))
+        if output:
+            rename[graph.outputs[0]] = output
+        self._weights.update({prefix + key: value for key, value in graph.weights.items()})
+        self._shapes.update({rename[k]: shape for k, shape in graph.shapes.items() if k not in graph.inputs})
+        self._nodes += [
+            replace(
+                node,
+                inputs=tuple(rename[name] for name in node.inputs),
+                output=rename[node.output],
+                weights=tuple(prefix + name for name in node.weights),
+            )
+            for node in graph.nodes
+        ]
+        return rename[graph.outputs[0]]
 
     def build(self, *outputs: str) -> Graph:
         """The finished graph."""
@@ -152,27 +191,10 @@ def join(name: str, graphs: Sequence[Graph]) -> Graph:
 
     Names are prefixed by the position (``03.expand``), so that equal layers may repeat; the last is ``output``.
     """
-    nodes: list[Node] = []
-    weights: dict[str, Array] = {}
-    shapes: dict[str, tuple[int, ...]] = {}
-    link = graphs[0].inputs[0]
-    shapes[link] = tuple(graphs[0].shapes[link])
-    inputs = (link,)
+    builder = GraphBuilder(name)
+    (first,) = graphs[0].inputs
+    link = builder.input(first, graphs[0].shapes[first])
     for position, graph in enumerate(graphs):
-        prefix = f"{position:02d}."
-        rename = {activation: prefix + activation for activation in graph.shapes} | {graph.inputs[0]: link}
-        if position == len(graphs) - 1:
-            rename[graph.outputs[0]] = "output"
-        weights.update({prefix + key: value for key, value in graph.weights.items()})
-        shapes.update({rename[key]: shape for key, shape in graph.shapes.items() if key != graph.inputs[0]})
-        nodes += [
-            replace(
-                node,
-                inputs=tuple(rename[i] for i in node.inputs),
-                output=rename[node.output],
-                weights=tuple(prefix + w for w in node.weights),
-            )
-            for node in graph.nodes
-        ]
-        link = rename[graph.outputs[0]]
-    return Graph(name, inputs, (link,), tuple(nodes), weights, shapes)
+        last = position == len(graphs) - 1
+        link = builder.embed(graph, f"{position:02d}.", link, output="output" if last else "")
+    return builder.build(link)

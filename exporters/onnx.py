@@ -1,11 +1,12 @@
 """Graphs to ONNX, node by node, without tracing.
 
-Every graph node becomes exactly one ONNX node in the same order, so the graph's peak activation is the file's.
+Every graph node becomes one ONNX node in the same order, so the graph's peak activation is the file's; a channel
+shuffle becomes a transposition between two reshapes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ OPSET = 17
 IR_VERSION = 8
 """What ONNX 1.12 (2022) wrote: HardSwish is in it, and runtimes since then read it."""
 
-Emitter = Callable[[Node], NodeProto]
+Emitter = Callable[[Graph, Node], Sequence[NodeProto]]
 
 
 def write_onnx(graph: Graph) -> Artifact:
@@ -36,7 +37,7 @@ def write_onnx(graph: Graph) -> Artifact:
     model = ModelProto(ir_version=IR_VERSION, producer_name="netdyno", opset_import=opsets)
     proto = GraphProto(
         name=graph.name,
-        node=[emitter_for(node, EMITTERS, "onnx")(node) for node in graph.nodes],
+        node=[proto for node in graph.nodes for proto in emitter_for(node, EMITTERS, "onnx")(graph, node)],
         input=[_value(graph, name) for name in graph.inputs],
         output=[_value(graph, name) for name in graph.outputs],
     )
@@ -61,17 +62,48 @@ def _value(graph: Graph, name: str) -> ValueInfoProto:
 def _plain(operator: str, **attributes: Any) -> Emitter:
     """An emitter for an operator whose attributes are always the same."""
 
-    def emit(node: Node) -> NodeProto:
+    def emit(_: Graph, node: Node) -> Sequence[NodeProto]:
         reads = (*node.inputs, *node.weights)
-        return helper.make_node(operator, reads, (node.output,), node.output, **attributes)
+        return [helper.make_node(operator, reads, (node.output,), node.output, **attributes)]
 
     return emit
 
 
-def _conv(node: Node) -> NodeProto:
-    strides = [node.attributes["stride"]] * 2
-    pads = [node.attributes["padding"]] * 4
-    return _plain("Conv", strides=strides, pads=pads, group=node.attributes["groups"])(node)
+def _conv(graph: Graph, node: Node) -> Sequence[NodeProto]:
+    return _plain("Conv", **_window(node), group=node.attributes["groups"])(graph, node)
+
+
+def _avg_pool(graph: Graph, node: Node) -> Sequence[NodeProto]:
+    kernel_shape = [node.attributes["kernel"]] * 2
+    return _plain("AveragePool", **_window(node), kernel_shape=kernel_shape, count_include_pad=0)(graph, node)
+
+
+def _window(node: Node) -> dict[str, list[int]]:
+    return {"strides": [node.attributes["stride"]] * 2, "pads": [node.attributes["padding"]] * 4}
+
+
+def _shuffle(graph: Graph, node: Node) -> Sequence[NodeProto]:
+    (x,) = node.inputs
+    n, c, h, w = graph.shapes[x]
+    groups = node.attributes["groups"]
+    dealt, turned = f"{node.output}.groups", f"{node.output}.dealt"
+    return [
+        *_reshape(x, dealt, (n, groups, c // groups, h * w)),
+        helper.make_node("Transpose", (dealt,), (turned,), turned, perm=(0, 2, 1, 3)),
+        *_reshape(turned, node.output, (n, c, h, w)),
+    ]
+
+
+def _reshape(x: str, output: str, shape: tuple[int, ...]) -> Sequence[NodeProto]:
+    constant = f"{output}.shape"
+    return [
+        helper.make_node("Constant", (), (constant,), constant, value_ints=shape),
+        helper.make_node("Reshape", (x, constant), (output,), output),
+    ]
+
+
+def _zero(_: Graph, node: Node) -> Sequence[NodeProto]:
+    return [helper.make_node("Sub", node.inputs * 2, (node.output,), node.output)]
 
 
 EMITTERS: dict[str, Emitter] = {
@@ -81,8 +113,11 @@ EMITTERS: dict[str, Emitter] = {
     "h_swish": _plain("HardSwish"),
     "h_sigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
     "global_mean": _plain("GlobalAveragePool"),
+    "avg_pool": _avg_pool,
+    "shuffle": _shuffle,
     "flatten": _plain("Flatten", axis=1),
     "add": _plain("Add"),
     "mul": _plain("Mul"),
     "identity": _plain("Identity"),
+    "zero": _zero,
 }

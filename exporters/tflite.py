@@ -90,7 +90,8 @@ def _conv(writing: _Writing, node: Node, activation: int) -> None:
     weight, bias = node.weights
     filters, per_group = writing.graph.weights[weight].shape[:2]
     groups, stride = node.attributes["groups"], node.attributes["stride"]
-    x, padding = _padded(writing, node)
+    kernel = writing.graph.weights[weight].shape[2]
+    x, padding = _padded(writing, node, kernel)
     depthwise = groups > 1 and per_group == 1
     options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
     options.padding = padding
@@ -106,15 +107,14 @@ def _conv(writing: _Writing, node: Node, activation: int) -> None:
     writing.emit(code, node, options, inputs=(x,), constants=constants, version=version)
 
 
-def _padded(writing: _Writing, node: Node) -> tuple[int, int]:
-    """The input that a convolution reads, and its padding scheme; a PAD comes first where neither scheme fits.
+def _padded(writing: _Writing, node: Node, kernel: int) -> tuple[int, int]:
+    """The input that a window reads, and its padding scheme; a PAD comes first where neither scheme fits.
 
     Ours is the same on every side; TFLite's SAME puts the odd row of an even input last. A PAD holds no more
     rows than the kernel reaches.
     """
     (name,) = node.inputs
     padding, stride = node.attributes["padding"], node.attributes["stride"]
-    kernel = writing.graph.weights[node.weights[0]].shape[2]
     if padding == 0:
         return writing.activation(name), schema.Padding.VALID
     batch, channels, *sides = writing.graph.shapes[name]
@@ -185,14 +185,45 @@ def _global_mean(writing: _Writing, node: Node, _: int) -> None:
     writing.emit(Op.MEAN, node, options, constants=(axes,))
 
 
+def _avg_pool(writing: _Writing, node: Node, _: int) -> None:
+    options = schema.Pool2DOptionsT()
+    options.filterHeight = options.filterWidth = node.attributes["kernel"]
+    options.strideH = options.strideW = node.attributes["stride"]
+    x, options.padding = _padded(writing, node, node.attributes["kernel"])
+    writing.emit(Op.AVERAGE_POOL_2D, node, options, inputs=(x,))
+
+
+def _zero(writing: _Writing, node: Node, _: int) -> None:
+    (x,) = (writing.activation(name) for name in node.inputs)
+    writing.emit(Op.SUB, node, schema.SubOptionsT(), inputs=(x, x))
+
+
+def _shuffle(writing: _Writing, node: Node, _: int) -> None:
+    """A transposition of the channels' two halves of an index, between two reshapes."""
+    model, groups = writing.model, node.attributes["groups"]
+    n, h, w, c = nhwc_shape(writing.graph.shapes[node.output])
+    dealt = model.activation(f"{node.output}.groups", (n, h * w, groups, c // groups))
+    turned = model.activation(f"{node.output}.dealt", (n, h * w, c // groups, groups))
+    order = model.constant("order.0132", np.array([0, 1, 3, 2], dtype="<i4"))
+    options, shape = _reshaping(writing, (n, h * w, groups, c // groups))
+    model.operator(Op.RESHAPE, (writing.activation(node.inputs[0]), shape), dealt, options)
+    model.operator(Op.TRANSPOSE, (dealt, order), turned, schema.TransposeOptionsT())
+    options, shape = _reshaping(writing, (n, h, w, c))
+    writing.emit(Op.RESHAPE, node, options, inputs=(turned, shape))
+
+
 def _reshape(writing: _Writing, node: Node, _: int) -> None:
     """A copy: flatten, and identity too, since LiteRT has no cheaper operator that does nothing."""
-    shape = nhwc_shape(writing.graph.shapes[node.output])
+    options, shape = _reshaping(writing, nhwc_shape(writing.graph.shapes[node.output]))
+    writing.emit(Op.RESHAPE, node, options, constants=(shape,))
+
+
+def _reshaping(writing: _Writing, shape: tuple[int, ...]) -> tuple[Any, int]:
+    """Options, and the constant that says the shape once more."""
     options = schema.ReshapeOptionsT()
     options.newShape = list(shape)
     name = "shape." + "x".join(map(str, shape))
-    constant = writing.model.constant(name, np.array(shape, dtype="<i4"))
-    writing.emit(Op.RESHAPE, node, options, constants=(constant,))
+    return options, writing.model.constant(name, np.array(shape, dtype="<i4"))
 
 
 EMITTERS: dict[str, Callable[[_Writing, Node, int], None]] = {
@@ -202,8 +233,11 @@ EMITTERS: dict[str, Callable[[_Writing, Node, int], None]] = {
     "h_swish": _h_swish,
     "h_sigmoid": _h_sigmoid,
     "global_mean": _global_mean,
+    "avg_pool": _avg_pool,
+    "shuffle": _shuffle,
     "flatten": _reshape,
     "add": _add,
     "mul": _mul,
     "identity": _reshape,
+    "zero": _zero,
 }

@@ -33,7 +33,7 @@ class GeneGroup:
     """``count`` genes of one meaning, under its published name, each an index into ``values``."""
 
     name: str
-    values: tuple[int, ...]
+    values: tuple[int | str, ...]
     count: int = 1
 
 
@@ -111,7 +111,7 @@ class Space(ABC):
             )
         return population.astype(np.int64, copy=False)
 
-    def encode(self, architectures: Iterable[Mapping[str, Sequence[int]]]) -> Population:
+    def encode(self, architectures: Iterable[Mapping[str, Sequence[int | str]]]) -> Population:
         """Genes of architectures in the published form: a dictionary of values for each gene group.
 
         Raises:
@@ -133,7 +133,7 @@ class Space(ABC):
             parts.append(part)
         return np.concatenate(parts, axis=1)
 
-    def decode(self, X: Population) -> list[dict[str, list[int]]]:
+    def decode(self, X: Population) -> list[dict[str, list[Any]]]:
         """The published form of each architecture; :meth:`encode` reads it back."""
         population = self.check(X)
         columns = {
@@ -155,6 +155,18 @@ class Space(ABC):
         row, gene = np.nonzero(self.active(population))
         encoded[row, offsets[gene] + population[row, gene]] = 1.0
         return encoded
+
+    def option_counts(self, X: Population) -> NDArray[np.float64]:
+        """How many active genes take each option, ``(n, options)``; genes with equal options are counted together."""
+        features = self.features(X)
+        together: dict[tuple[int | str, ...], NDArray[np.float64]] = {}
+        column = 0
+        for group in self.groups:
+            width = len(group.values)
+            counts = features[:, column : column + width * group.count].reshape(-1, group.count, width).sum(axis=1)
+            together[group.values] = together.get(group.values, 0.0) + counts
+            column += width * group.count
+        return np.concatenate(list(together.values()), axis=1)
 
     # Networks ----------------------------------------------------------------------------------------------------
 
@@ -208,7 +220,7 @@ def _is_row(values: Any, group: GeneGroup) -> bool:
     """Whether these are one value of the group for each of its genes."""
     if not isinstance(values, Sequence | np.ndarray) or len(values) != group.count:
         return False
-    return all(isinstance(value, int | np.integer) and value in group.values for value in values)
+    return all(isinstance(value, int | np.integer | str) and value in group.values for value in values)
 
 
 def make_space(name: str, **parameters: Any) -> Space:

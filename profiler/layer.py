@@ -15,6 +15,7 @@ from netdyno.base.errors import InputError
 from netdyno.exporters.graph import FP32_BYTES
 
 ACTIVATIONS = ("none", "relu", "h_swish")
+EVEN_KERNEL = "a kernel padded by half of it has an odd size"
 _LARGEST = 10**9
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 
@@ -51,6 +52,10 @@ class Layer:
         """Largest sum of live FP32 activations while the layer runs, its input and output included."""
         raise NotImplementedError
 
+    def fault(self) -> str:
+        """Why there can be no such layer although each of its numbers may be; empty if there can."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Overhead(Layer):
@@ -84,20 +89,30 @@ class _Spatial(Layer):
 
 
 @dataclass(frozen=True)
-class Conv(_Spatial):
-    """A convolution padded by half its kernel, with batch norm (``norm`` 1) or without, then ``act``."""
+class _Windowed(_Spatial):
+    """A layer with a window padded by half its ``kernel``."""
 
-    kind: ClassVar[str] = "conv"
     cout: int
     kernel: int
     stride: int
-    norm: int
-    act: str
 
     @property
     def out_pixels(self) -> int:
         """Height times width of the output."""
         return -(-self.h // self.stride) * -(-self.w // self.stride)
+
+    def fault(self) -> str:
+        """A window has a middle."""
+        return "" if self.kernel % 2 else EVEN_KERNEL
+
+
+@dataclass(frozen=True)
+class Conv(_Windowed):
+    """A convolution padded by half its kernel, with batch norm (``norm`` 1) or without, then ``act``."""
+
+    kind: ClassVar[str] = "conv"
+    norm: int
+    act: str
 
     @property
     def macs(self) -> int:
@@ -117,7 +132,34 @@ class Conv(_Spatial):
 
 
 @dataclass(frozen=True)
-class MBConv(_Spatial):
+class _Bottleneck(_Spatial):
+    """Convolutions to ``mid`` channels, depthwise with the stride, and to ``cout``, with or without a skip."""
+
+    cout: int
+    mid: int
+    kernel: int
+    stride: int
+
+    @property
+    def adds_input(self) -> bool:
+        """Whether there is a skip."""
+        return bool(getattr(self, "skip", 0))
+
+    @property
+    def out_pixels(self) -> int:
+        """Height times width of the output."""
+        return -(-self.h // self.stride) * -(-self.w // self.stride)
+
+    def fault(self) -> str:
+        """A window has a middle, and a skip fits."""
+        if self.kernel % 2 == 0:
+            return EVEN_KERNEL
+        fits = self.stride == 1 and self.cin == self.cout
+        return "" if fits or not self.adds_input else "a skip needs an output of the input's shape"
+
+
+@dataclass(frozen=True)
+class MBConv(_Bottleneck):
     """An inverted bottleneck: 1×1 expansion to ``mid``, depthwise, squeeze-and-excitation, 1×1 projection.
 
     There is no expansion where ``mid`` equals ``cin``, and no squeeze-and-excitation where ``se`` (its reduced
@@ -125,10 +167,6 @@ class MBConv(_Spatial):
     """
 
     kind: ClassVar[str] = "mbconv"
-    cout: int
-    mid: int
-    kernel: int
-    stride: int
     act: str
     se: int
     skip: int
@@ -137,11 +175,6 @@ class MBConv(_Spatial):
     def expands(self) -> bool:
         """Whether there is an expansion convolution."""
         return self.mid != self.cin
-
-    @property
-    def out_pixels(self) -> int:
-        """Height times width of the output."""
-        return -(-self.h // self.stride) * -(-self.w // self.stride)
 
     @property
     def macs(self) -> int:
@@ -221,7 +254,166 @@ class Linear(Layer):
         return FP32_BYTES * (self.cin + max(self.cin, self.cout))
 
 
-KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in (Overhead, Conv, MBConv, GlobalPool, Linear)}
+@dataclass(frozen=True)
+class FBNetBlock(_Bottleneck):
+    """FBNet's block: 1×1 group convolution to ``mid``, channel shuffle, depthwise, 1×1 group convolution.
+
+    Relu after the first two; no shuffle where ``groups`` is 1; ``skip`` 1 adds the input to the output.
+    Source: Wu et al. 2019 (FBNet), Fig. 3.
+    """
+
+    kind: ClassVar[str] = "fbnet"
+    groups: int
+    skip: int
+
+    @property
+    def macs(self) -> int:
+        """Of the two group convolutions and the depthwise one."""
+        grouped = (self.h * self.w * self.cin + self.out_pixels * self.cout) * self.mid // self.groups
+        return grouped + self.out_pixels * self.mid * self.kernel**2
+
+    @property
+    def params(self) -> int:
+        """Of the three convolutions and their batch norms."""
+        grouped = (self.cin + self.cout) * self.mid // self.groups
+        return grouped + (self.kernel**2 + 4) * self.mid + 2 * self.cout
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The largest of the moments at which each operator runs; a skip keeps the input alive throughout."""
+        x, wide, deep, out = (
+            pixels * channels
+            for pixels, channels in (
+                (self.h * self.w, self.cin),
+                (self.h * self.w, self.mid),
+                (self.out_pixels, self.mid),
+                (self.out_pixels, self.cout),
+            )
+        )
+        kept = x * self.skip
+        inner = kept + max(2 * wide, wide + deep, 2 * deep, deep + out, 2 * out * self.skip)
+        return FP32_BYTES * max(x + wide, inner)
+
+    def fault(self) -> str:
+        """Groups are of equal size, and a skip fits."""
+        even = not any(channels % self.groups for channels in (self.cin, self.mid, self.cout))
+        return super().fault() if even else "groups divide all channels"
+
+
+@dataclass(frozen=True)
+class PreConv(_Windowed):
+    """Relu, then a convolution padded by half its kernel, then batch norm (He et al. 2016, pre-activation)."""
+
+    kind: ClassVar[str] = "preconv"
+
+    @property
+    def macs(self) -> int:
+        """Kernel area × channels in × channels out at each output position."""
+        return self.out_pixels * self.kernel**2 * self.cin * self.cout
+
+    @property
+    def params(self) -> int:
+        """Weights, and batch norm's two per channel."""
+        return self.kernel**2 * self.cin * self.cout + 2 * self.cout
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The input on both sides of the activation, then input and output."""
+        inside = self.h * self.w * self.cin
+        return FP32_BYTES * (inside + max(inside, self.out_pixels * self.cout))
+
+
+@dataclass(frozen=True)
+class PreResidual(_Windowed):
+    """Two pre-activation convolutions, the first with the stride, beside a 2×2 mean and a 1×1 convolution.
+
+    Source: Dong & Yang 2020 (NAS-Bench-201), Fig. 1, the residual block between stages.
+    """
+
+    kind: ClassVar[str] = "preresidual"
+
+    @property
+    def macs(self) -> int:
+        """Of the three convolutions."""
+        return self.out_pixels * self.cout * (self.kernel**2 * (self.cin + self.cout) + self.cin)
+
+    @property
+    def params(self) -> int:
+        """Of the three convolutions and the two batch norms."""
+        return self.cout * (self.kernel**2 * (self.cin + self.cout) + self.cin + 4)
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Input, its relu and the first output; or the input beside an output and its successor; or the sum."""
+        x, out = self.h * self.w * self.cin, self.out_pixels * self.cout
+        return FP32_BYTES * max(2 * x + out, x + 2 * out, 3 * out)
+
+    def fault(self) -> str:
+        """The mean beside the convolutions halves the sides."""
+        halves = self.stride == 2 and self.h % 2 == 0 and self.w % 2 == 0
+        return super().fault() if halves else "it halves an even height and width: stride 2"
+
+
+@dataclass(frozen=True)
+class AvgPool(_Spatial):
+    """The mean over a ``kernel`` × ``kernel`` window at every position, padding not counted."""
+
+    kind: ClassVar[str] = "avgpool"
+    kernel: int
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Input and output."""
+        return 2 * FP32_BYTES * self.h * self.w * self.cin
+
+    def fault(self) -> str:
+        """A window has a middle."""
+        return "" if self.kernel % 2 else EVEN_KERNEL
+
+
+@dataclass(frozen=True)
+class Zero(_Spatial):
+    """Zeros of the input's shape, computed from it."""
+
+    kind: ClassVar[str] = "zero"
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Input and output."""
+        return 2 * FP32_BYTES * self.h * self.w * self.cin
+
+
+@dataclass(frozen=True)
+class Add(_Spatial):
+    """The sum of two inputs of one shape."""
+
+    kind: ClassVar[str] = "add"
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Two inputs and the output."""
+        return 3 * FP32_BYTES * self.h * self.w * self.cin
+
+
+@dataclass(frozen=True)
+class Norm(_Spatial):
+    """Batch norm on its own, then relu."""
+
+    kind: ClassVar[str] = "norm"
+
+    @property
+    def params(self) -> int:
+        """A scale and a shift per channel."""
+        return 2 * self.cin
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The same size on both sides of either operator."""
+        return 2 * FP32_BYTES * self.h * self.w * self.cin
+
+
+_ALL = (Overhead, Conv, MBConv, GlobalPool, Linear, FBNetBlock, PreConv, PreResidual, AvgPool, Zero, Add, Norm)
+KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in _ALL}
 
 
 def parse_layer(key: str) -> Layer:
@@ -239,10 +431,8 @@ def parse_layer(key: str) -> Layer:
     if [name for name, _ in pairs] != names:
         raise InputError(f"not a layer: {key!r}; {kind} has the fields {', '.join(names) or 'none'}", layer=key)
     layer = layer_type(**{name: _parse_value(key, name, text) for name, text in pairs})
-    if getattr(layer, "kernel", 1) % 2 == 0:
-        raise InputError(f"{key!r}: a kernel padded by half of it has an odd size", layer=key)
-    if isinstance(layer, MBConv) and layer.skip and (layer.stride != 1 or layer.cin != layer.cout):
-        raise InputError(f"{key!r}: a skip needs an output of the input's shape", layer=key)
+    if fault := layer.fault():
+        raise InputError(f"{key!r}: {fault}", layer=key)
     return layer
 
 

@@ -10,7 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.exporters.graph import Graph, GraphBuilder
-from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv, Overhead
+from netdyno.profiler.layer import (
+    Add,
+    AvgPool,
+    Conv,
+    FBNetBlock,
+    GlobalPool,
+    Layer,
+    Linear,
+    MBConv,
+    Norm,
+    Overhead,
+    PreConv,
+    PreResidual,
+    Zero,
+)
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -26,24 +40,43 @@ def lower(layer: Layer, weights: Weights | None = None) -> Graph:
     return builder.build(_emit(layer, builder, x, random_weights(layer) if weights is None else weights))
 
 
+def no_weights(layer: Layer) -> Weights:
+    """Weights that have shapes and take no memory: for graphs to count on, not to run."""
+    nothing = np.zeros((), np.float32)
+    return {
+        f"{part}.{kind}": np.broadcast_to(nothing, shape if kind == "weight" else shape[:1])
+        for part, shape in weight_shapes(layer).items()
+        for kind in ("weight", "bias")
+    }
+
+
 def weight_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     """Shape of each weight by its part: convolutions ``(O, I/groups, k, k)``, linear ``(out, in)``."""
+    shapes: dict[str, tuple[int, ...]] = {}
     match layer:
-        case Conv():
-            return {"conv": (layer.cout, layer.cin, layer.kernel, layer.kernel)}
+        case Conv() | PreConv():
+            shapes["conv"] = (layer.cout, layer.cin, layer.kernel, layer.kernel)
         case Linear():
-            return {"linear": (layer.cout, layer.cin)}
+            shapes["linear"] = (layer.cout, layer.cin)
         case MBConv():
-            shapes: dict[str, tuple[int, ...]] = {}
             if layer.expands:
                 shapes["expand"] = (layer.mid, layer.cin, 1, 1)
             shapes["depthwise"] = (layer.mid, 1, layer.kernel, layer.kernel)
             if layer.se:
                 shapes["reduce"] = (layer.se, layer.mid, 1, 1)
                 shapes["excite"] = (layer.mid, layer.se, 1, 1)
-            return shapes | {"project": (layer.cout, layer.mid, 1, 1)}
-        case _:
-            return {}
+            shapes["project"] = (layer.cout, layer.mid, 1, 1)
+        case FBNetBlock():
+            shapes["expand"] = (layer.mid, layer.cin // layer.groups, 1, 1)
+            shapes["depthwise"] = (layer.mid, 1, layer.kernel, layer.kernel)
+            shapes["project"] = (layer.cout, layer.mid // layer.groups, 1, 1)
+        case PreResidual():
+            shapes["first"] = (layer.cout, layer.cin, layer.kernel, layer.kernel)
+            shapes["second"] = (layer.cout, layer.cout, layer.kernel, layer.kernel)
+            shapes["shortcut"] = (layer.cout, layer.cin, 1, 1)
+        case Norm():
+            shapes["norm"] = (layer.cin, 1, 1, 1)
+    return shapes
 
 
 def random_weights(layer: Layer) -> dict[str, NDArray[np.float32]]:
@@ -97,6 +130,49 @@ def _(layer: GlobalPool, builder: GraphBuilder, x: str, weights: Weights) -> str
 @_emit.register
 def _(layer: Linear, builder: GraphBuilder, x: str, weights: Weights) -> str:
     return builder.linear(builder.flatten(x), weights["linear.weight"], weights["linear.bias"], name="linear")
+
+
+@_emit.register
+def _(layer: FBNetBlock, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    y = builder.unary("relu", _conv(builder, x, weights, "expand", groups=layer.groups))
+    if layer.groups > 1:
+        y = builder.shuffle(y, groups=layer.groups)
+    y = _conv(builder, y, weights, "depthwise", stride=layer.stride, groups=layer.mid)
+    y = _conv(builder, builder.unary("relu", y), weights, "project", groups=layer.groups)
+    return builder.add(y, x) if layer.skip else y
+
+
+@_emit.register
+def _(layer: PreConv, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return _conv(builder, builder.unary("relu", x), weights, "conv", stride=layer.stride)
+
+
+@_emit.register
+def _(layer: PreResidual, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    y = _conv(builder, builder.unary("relu", x), weights, "first", stride=layer.stride)
+    y = _conv(builder, builder.unary("relu", y), weights, "second")
+    return builder.add(y, _conv(builder, builder.avg_pool(x, kernel=2, stride=2), weights, "shortcut"))
+
+
+@_emit.register
+def _(layer: AvgPool, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return builder.avg_pool(x, kernel=layer.kernel, stride=1)
+
+
+@_emit.register
+def _(layer: Zero, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return builder.unary("zero", x)
+
+
+@_emit.register
+def _(layer: Add, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return builder.add(x, builder.input("other", layer.input_shape))
+
+
+@_emit.register
+def _(layer: Norm, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    """A scale and a shift per channel are a depthwise 1×1 convolution."""
+    return builder.unary("relu", _conv(builder, x, weights, "norm", groups=layer.cin))
 
 
 def _conv(builder: GraphBuilder, x: str, weights: Weights, part: str, stride: int = 1, groups: int = 1) -> str:

@@ -89,6 +89,10 @@ def run_torch(graph: Graph, inputs: dict[str, Any]) -> dict[str, Any]:
         a = node.attributes
         return F.conv2d(x, weight, bias, stride=a["stride"], padding=a["padding"], groups=a["groups"])
 
+    def avg_pool(node: Node, x: Any) -> Any:
+        a = node.attributes
+        return F.avg_pool2d(x, a["kernel"], a["stride"], a["padding"], count_include_pad=False)
+
     operators: dict[str, Callable[..., Any]] = {
         "conv": conv,
         "linear": lambda _, x, weight, bias: F.linear(x, weight, bias),
@@ -96,6 +100,9 @@ def run_torch(graph: Graph, inputs: dict[str, Any]) -> dict[str, Any]:
         "h_swish": lambda _, x: F.hardswish(x),
         "h_sigmoid": lambda _, x: F.hardsigmoid(x),
         "global_mean": lambda _, x: x.mean((2, 3), keepdim=True),
+        "avg_pool": avg_pool,
+        "shuffle": lambda node, x: F.channel_shuffle(x, node.attributes["groups"]),
+        "zero": lambda _, x: torch.zeros_like(x),
         "flatten": lambda _, x: x.flatten(1),
         "add": lambda _, a, b: a + b,
         "mul": lambda _, a, b: a * b,
@@ -160,7 +167,7 @@ def build_every_operator() -> dict[str, Graph]:
         builder = GraphBuilder(name)
         graphs[name] = builder.build(build(builder, builder.input("x", shape)))
 
-    for op in ("relu", "h_swish", "h_sigmoid", "identity"):
+    for op in ("relu", "h_swish", "h_sigmoid", "identity", "zero"):
         add(op, (1, 6, 5, 7), lambda b, x, op=op: b.unary(op, x))
         add(f"{op}-flat", (2, 6), lambda b, x, op=op: b.unary(op, x))
     for kernel in (1, 3, 5, 7):
@@ -176,6 +183,12 @@ def build_every_operator() -> dict[str, Graph]:
                             x, w, bias, name="conv", stride=s, groups=g
                         ),
                     )
+    for kernel, stride in ((1, 1), (3, 1), (5, 1), (2, 2), (3, 3)):
+        for shape in ((2, 6, 6, 6), (1, 6, 9, 6)):
+            name = f"avg_pool-k{kernel}-s{stride}-{'x'.join(map(str, shape))}"
+            add(name, shape, lambda b, x, k=kernel, s=stride: b.avg_pool(x, kernel=k, stride=s))
+    for groups in (2, 3):
+        add(f"shuffle-{groups}", (2, 12, 5, 7), lambda b, x, g=groups: b.shuffle(x, groups=g))
     add("linear", (3, 10), lambda b, x: b.linear(x, weights(4, 10), weights(4), name="linear"))
     add("global_mean", (2, 6, 5, 7), lambda b, x: b.global_mean(x))
     add("flatten", (2, 6, 1, 1), lambda b, x: b.flatten(x))

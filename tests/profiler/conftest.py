@@ -8,7 +8,22 @@ import pytest
 from hypothesis import strategies as st
 
 from netdyno.devices.cpu import CpuDevice
-from netdyno.profiler.layer import ACTIVATIONS, Conv, GlobalPool, Layer, Linear, MBConv, Overhead
+from netdyno.profiler.layer import (
+    ACTIVATIONS,
+    Add,
+    AvgPool,
+    Conv,
+    FBNetBlock,
+    GlobalPool,
+    Layer,
+    Linear,
+    MBConv,
+    Norm,
+    Overhead,
+    PreConv,
+    PreResidual,
+    Zero,
+)
 
 SIDE, CHANNELS, FLAG = st.integers(1, 20), st.integers(1, 24), st.integers(0, 1)
 ODD, STRIDE, ACT = st.sampled_from([1, 3, 5, 7]), st.integers(1, 3), st.sampled_from(ACTIVATIONS)
@@ -26,12 +41,30 @@ def _mbconvs(draw: st.DrawFn) -> MBConv:
     return MBConv(*sides, cin, cout, mid, draw(ODD), stride, draw(ACT), draw(st.integers(0, 8)), skip)
 
 
+@st.composite
+def _fbnet_blocks(draw: st.DrawFn) -> FBNetBlock:
+    """Blocks whose channels the groups divide, with a skip only where it fits."""
+    groups, stride, skip = draw(st.integers(1, 3)), draw(STRIDE), draw(FLAG)
+    cin, cout, mid = (groups * draw(st.integers(1, 8)) for _ in range(3))
+    if skip:
+        cout, stride = cin, 1
+    return FBNetBlock(draw(SIDE), draw(SIDE), cin, cout, mid, draw(ODD), stride, groups, skip)
+
+
+EVEN = st.integers(1, 10).map(lambda half: 2 * half)
 _EVERY = st.one_of(
     st.just(Overhead()),
     st.builds(Conv, SIDE, SIDE, CHANNELS, CHANNELS, ODD, STRIDE, FLAG, ACT),
     _mbconvs(),
     st.builds(GlobalPool, SIDE, SIDE, CHANNELS),
     st.builds(Linear, CHANNELS, CHANNELS),
+    _fbnet_blocks(),
+    st.builds(PreConv, SIDE, SIDE, CHANNELS, CHANNELS, ODD, STRIDE),
+    st.builds(PreResidual, EVEN, EVEN, CHANNELS, CHANNELS, ODD, st.just(2)),
+    st.builds(AvgPool, SIDE, SIDE, CHANNELS, ODD),
+    st.builds(Zero, SIDE, SIDE, CHANNELS),
+    st.builds(Add, SIDE, SIDE, CHANNELS),
+    st.builds(Norm, SIDE, SIDE, CHANNELS),
 )
 
 
