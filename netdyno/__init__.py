@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netdyno.nas.space import Space
     from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
     from netdyno.nas.supernets.subnet import Subnet
+    from netdyno.profiler.cost.cost import Cost
     from netdyno.profiler.table import LookupTable
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "device",
     "export",
     "fit_accuracy",
+    "fit_cost",
     "import_table",
     "load_accuracy",
     "load_bundle",
@@ -123,6 +125,27 @@ def import_table(path: str | Path, format: str) -> LookupTable:
     from netdyno.profiler.formats import import_table
 
     return import_table(Path(path), format)
+
+
+def fit_cost(
+    space: Space,
+    X: NDArray[np.int64],
+    y: NDArray[np.float64],
+    method: str = "few-sample",
+    seed: int = 0,
+    name: str = "latency_ms",
+) -> Cost:
+    """Fit a cost model to architectures ``X (n, genes)`` of measured cost ``y (n,)``; ``name`` says what y is.
+
+    Methods: few-sample (ten networks suffice), linear, ridge, linear-svr, svr, stacked.
+
+    Raises:
+        UnknownName: no such method.
+        InputError: too few architectures, or not one positive, finite cost each.
+    """
+    from netdyno.profiler.cost.cost import fit_cost
+
+    return fit_cost(space, X, y, method, seed=seed, name=name)
 
 
 def load_accuracy(path: str | Path, space: Space) -> Accuracy:

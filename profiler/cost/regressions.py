@@ -1,0 +1,116 @@
+"""Regressions on the masked one-hot encoding: linear, ridge, support vectors, stacked, as LINAS compares them.
+
+Source: Cummings et al. 2022, A Hardware-Aware Framework for Accelerating Neural Architecture Search Across
+Modalities, Section 4. Five-fold cross-validation chooses each one's strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.profiler.cost.cost import Cost, Floats, GeneSpace, check_readings
+
+FOLDS = 5
+LEAST = 10
+ALPHAS = (0.01, 0.1, 1.0, 10.0, 100.0)
+COSTS = (0.1, 1.0, 10.0, 100.0)
+GAMMAS = (0.003, 0.01, 0.03, 0.1)
+NORMAL_95 = 1.96
+
+
+class RegressionCost(Cost):
+    """A regression's prediction; ``cv_mape`` is its error in percent on folds that the fit did not see."""
+
+    def __init__(self, space: GeneSpace, model: Any, name: str, residuals: Floats, cv_mape: float) -> None:
+        self.name = name
+        self.cv_mape = cv_mape
+        self._space = space
+        self._model = model
+        self._half = NORMAL_95 * float(np.sqrt(np.mean(residuals**2)))
+
+    def __call__(self, X: NDArray[np.int64]) -> Floats:
+        """``X (n, genes) int64`` to ``(n,)``."""
+        features = self._space.features(X)
+        return np.asarray(self._model.predict(features), np.float64) if len(features) else np.empty(0)
+
+    def interval(self, X: NDArray[np.int64]) -> Floats:
+        """95 % interval ``(n, 2)`` from the residuals of the folds, the same width everywhere."""
+        middle = self(X)
+        return np.stack([middle - self._half, middle + self._half], axis=1)
+
+
+def fit_linear(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
+    """Least squares with non-negative coefficients."""
+    from sklearn.linear_model import LinearRegression
+
+    return _fit(space, X, y, LinearRegression(positive=True), seed, name)
+
+
+def fit_ridge(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
+    """Ridge regression."""
+    return _fit(space, X, y, _ridge(), seed, name)
+
+
+def fit_linear_svr(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
+    """A linear support vector regression."""
+    return _fit(space, X, y, _svr(seed, kernel=["linear"], C=COSTS), seed, name)
+
+
+def fit_svr(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
+    """A support vector regression with radial basis functions."""
+    return _fit(space, X, y, _rbf(seed), seed, name)
+
+
+def fit_stacked(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
+    """Ridge and support vectors, a ridge on top of both."""
+    from sklearn.ensemble import StackingRegressor
+
+    stacked = StackingRegressor([("ridge", _ridge()), ("svr", _rbf(seed))], _ridge(), cv=_folds(seed))
+    return _fit(space, X, y, stacked, seed, name)
+
+
+def _ridge() -> Any:
+    from sklearn.linear_model import RidgeCV
+
+    return RidgeCV(ALPHAS)
+
+
+def _rbf(seed: int) -> Any:
+    return _svr(seed, kernel=["rbf"], C=COSTS, gamma=GAMMAS)
+
+
+def _svr(seed: int, **grid: Sequence[Any]) -> Any:
+    """Support vectors on standardised targets, their strength chosen from ``grid``."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVR
+
+    named = {f"regressor__{parameter}": values for parameter, values in grid.items()}
+    scaled = TransformedTargetRegressor(SVR(epsilon=0.05), transformer=StandardScaler())
+    return GridSearchCV(scaled, named, scoring="neg_mean_absolute_error", cv=_folds(seed))
+
+
+def _folds(seed: int) -> Any:
+    from sklearn.model_selection import KFold
+
+    return KFold(FOLDS, shuffle=True, random_state=seed)
+
+
+def _fit(space: GeneSpace, X: NDArray[np.int64], y: Floats, model: Any, seed: int, name: str) -> RegressionCost:
+    """Fit a model, and find its error on architectures that a fit has not seen.
+
+    Raises:
+        InputError: fewer than ten architectures, or not one positive cost each.
+    """
+    from sklearn.model_selection import cross_val_predict
+
+    check_readings(X, y, LEAST)
+    features = space.features(X)
+    unseen = np.asarray(cross_val_predict(model, features, y, cv=_folds(seed)), np.float64)
+    cv_mape = float(100 * np.abs(unseen / y - 1).mean())
+    return RegressionCost(space, model.fit(features, y), name, unseen - y, cv_mape)
