@@ -1,16 +1,21 @@
-"""``netdyno table``: show, check, list and import lookup tables."""
+"""``netdyno table``: show, check, compare, list and import lookup tables."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from netdyno.cli.console import Json, emit, print_table, say
 
-app = typer.Typer(help="Lookup tables: show, check, list, import.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from netdyno.profiler.compare import Comparison
 
+app = typer.Typer(help="Lookup tables: show, check, diff, list, import.", no_args_is_help=True, rich_markup_mode=None)
+
+DEFAULT_LIMIT = "latency:5%"
+MOST_LINES = 20
 SHOWN = ("latency_ms", "latency_ms_low", "latency_ms_high", "memory_bytes", "samples")
 
 Table = Annotated[Path, typer.Argument(help="A table's folder.")]
@@ -42,22 +47,96 @@ def show(
 
 
 @app.command()
-def check(path: Table, as_json: Json = False) -> None:
-    """Check that a table holds only what a measurement can give; exit code 1 if not."""
-    from netdyno.base.errors import TableInvalid
+def check(
+    path: Table,
+    against: Annotated[Path | None, typer.Option(help="A baseline's folder: fail on what became worse.")] = None,
+    fail_on: Annotated[
+        list[str] | None, typer.Option(help=f"METRIC:PCT, how much worse is too much; default {DEFAULT_LIMIT}.")
+    ] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request here.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a build server here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check that a table holds only what a measurement gives, and is no worse than a baseline; exit code 1 if not."""
+    from netdyno.base.errors import InputError, TableInvalid
+    from netdyno.base.files import write_atomic
+    from netdyno.profiler.compare import compare_tables, parse_limit
     from netdyno.profiler.table import load_table
 
+    if against is None and (fail_on or markdown or junit):
+        raise InputError("--fail-on, --markdown and --junit need a baseline: --against TABLE")
     table = load_table(path)
     problems = table.problems()
+    document: dict[str, Any] = {"table": str(path), "problems": problems}
+    lines = list(problems)
+    if against is not None:
+        limits = [parse_limit(text) for text in fail_on or [DEFAULT_LIMIT]]
+        comparison = compare_tables(table, load_table(against))
+        if markdown or junit:
+            from netdyno.report import gate
+
+            for target, write in ((markdown, gate.markdown), (junit, gate.junit)):
+                if target:
+                    write_atomic(target, write(table.name, comparison, limits, problems))
+        offences = comparison.offences(limits)
+        lines += [str(change) for change in offences]
+        lines += [f"{layer}: in the baseline, but no longer in the table" for layer in comparison.missing]
+        document |= {"against": str(against), "offences": [_change(change) for change in offences]}
+        document |= {"missing": comparison.missing, "conditions": comparison.conditions}
+        _warn_of_conditions(comparison)
     if as_json:
-        emit({"table": str(path), "ok": not problems, "problems": problems})
-    for problem in problems[:20]:
-        say(problem)
-    if problems and not as_json:
-        raise TableInvalid(f"{path}: {len(problems)} problems")
-    if problems:
+        emit(document | {"ok": not lines})
+    for line in lines[:MOST_LINES]:
+        say(line)
+    if lines and not as_json:
+        raise TableInvalid(f"{path}: {len(lines)} {'faults' if against else 'problems'}")
+    if lines:
         raise typer.Exit(TableInvalid.exit_code)
-    say(f"{path}: {len(table.layers)} layers, {len(table.networks)} networks, all plausible")
+    verdict = "all plausible" + (f", none worse than in {against}" if against else "")
+    say(f"{path}: {len(table.layers)} layers, {len(table.networks)} networks, {verdict}")
+
+
+@app.command()
+def diff(
+    path: Table,
+    baseline: Annotated[Path, typer.Argument(help="The table to compare with.")],
+    rows: Annotated[int, typer.Option(min=0, help="How many of the largest changes to list.")] = 15,
+    as_json: Json = False,
+) -> None:
+    """Show which layers' costs differ between two tables beyond chance, the largest change first."""
+    import numpy as np
+
+    from netdyno.profiler.compare import compare_tables
+    from netdyno.profiler.table import load_table
+
+    comparison = compare_tables(load_table(path), load_table(baseline))
+    _warn_of_conditions(comparison)
+    real = [change for change in comparison.changes if change.significant]
+    real.sort(key=lambda change: -abs(np.log(change.after / change.before)))
+    metrics = dict.fromkeys(change.metric for change in comparison.changes)
+    medians = {m: float(np.median([change.fraction for change in comparison.of(m)])) for m in metrics}
+    if as_json:
+        changed = {"changes": [_change(change) for change in real], "median_change": medians}
+        emit(changed | {name: getattr(comparison, name) for name in ("missing", "added", "conditions")})
+        return
+    for metric, median in medians.items():
+        count = sum(change.metric == metric for change in real)
+        say(f"{metric}: {count} of {len(comparison.of(metric))} layers differ, the median layer by {median:+.2%}")
+    say(f"{len(comparison.missing)} layers are gone, {len(comparison.added)} are new")
+    cells = [(c.layer, c.metric, f"{c.before:.5g}", f"{c.after:.5g}", f"{c.fraction:+.1%}") for c in real[:rows]]
+    if cells:
+        print_table(("layer", "metric", "before", "after", "change"), cells)
+
+
+def _warn_of_conditions(comparison: Comparison) -> None:
+    if comparison.conditions:
+        say(f"measured under other conditions: {', '.join(comparison.conditions)}")
+
+
+def _change(change: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(change) | {"change": change.fraction}
 
 
 @app.command("list")
