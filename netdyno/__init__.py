@@ -143,7 +143,7 @@ def fit_cost(
         UnknownName: no such method.
         InputError: too few architectures, or not one positive, finite cost each.
     """
-    from netdyno.profiler.cost.cost import fit_cost
+    from netdyno.profiler.cost.fit import fit_cost
 
     return fit_cost(space, X, y, method, seed=seed, name=name)
 

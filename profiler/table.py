@@ -24,7 +24,8 @@ from netdyno.base.rows import read_rows
 from netdyno.profiler.layer import Layer, parse_layer
 
 if TYPE_CHECKING:
-    from netdyno.profiler.cost.additive import AdditiveCost, LayeredSpace
+    from netdyno.profiler.cost.additive import AdditiveCost
+    from netdyno.profiler.cost.cost import LayeredSpace
 
 DESCRIPTOR = "datapackage.json"
 DESCRIPTIONS = {

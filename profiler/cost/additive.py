@@ -8,31 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.objective import Optimisable
+from netdyno.profiler.cost.cost import CHUNK, Cost, Floats, LayeredSpace
 from netdyno.profiler.layer import Layer, Overhead
 from netdyno.profiler.table import METRICS, LookupTable, parse_row
-
-Floats = NDArray[np.float64]
-CHUNK = 4096
-
-
-class LayeredSpace(Protocol):
-    """What a cost needs to know of a search space."""
-
-    name: str
-
-    def vocabulary(self) -> Sequence[Layer]:
-        """Every layer once."""
-
-    def layer_ids(self, X: NDArray[np.int64]) -> NDArray[np.int64]:
-        """``(n, slots)`` positions in the vocabulary in execution order, −1 where empty."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +32,7 @@ class _Compiled:
     high: Floats
 
 
-class AdditiveCost(Optimisable):
+class AdditiveCost(Cost):
     """The cost of architectures from a lookup table; ``name`` is the metric with its unit."""
 
     def __init__(

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
-from netdyno.profiler.cost.cost import CHUNK, Cost, Floats, GeneSpace, check_readings
+from netdyno.profiler.cost.cost import CHUNK, Cost, Floats, GeneSpace
 from netdyno.profiler.cost.evidence import Fit, Group, fit_groups
+from netdyno.profiler.cost.fit import check_readings
 from netdyno.profiler.lower import lower, no_weights
 from netdyno.profiler.work import QUANTITIES, work
 

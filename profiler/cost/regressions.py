@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.profiler.cost.cost import Cost, Floats, GeneSpace, check_readings
+from netdyno.profiler.cost.cost import Cost, Floats, GeneSpace
+from netdyno.profiler.cost.fit import check_readings
 
 FOLDS = 5
 LEAST = 10

@@ -11,8 +11,8 @@ import pytest
 
 import netdyno as nd
 from netdyno.base.errors import InputError, UnknownName
-from netdyno.profiler.cost.cost import COST_MODELS, fit_cost
 from netdyno.profiler.cost.evidence import Group, fit_groups
+from netdyno.profiler.cost.fit import COST_MODELS, fit_cost
 from netdyno.profiler.work import Work, work
 
 METHODS = ("few-sample", "linear", "linear-svr", "ridge", "stacked", "svr")
