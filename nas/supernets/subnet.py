@@ -15,7 +15,7 @@ from netdyno.exporters.graph import Graph
 from netdyno.nas.space import Population, Space
 from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv
 
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 512
 
 Folded = dict[str, NDArray[np.float32]]
 

@@ -31,7 +31,7 @@ class Training:
 
     steps: int = 400
     batch: int = 64
-    learning_rate: float = 2e-2
+    learning_rate: float = 8e-3
     weight_decay: float = 1e-2
     random_subnets: int = 2
     seed: int = 0
