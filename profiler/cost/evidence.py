@@ -90,7 +90,8 @@ def fit_groups(groups: Sequence[Group], y: Floats) -> Fit:
         inverse = evidence.inverse(logs, weights)
         left_out, variance = (inverse @ target) / np.diag(inverse), 1 / np.diag(inverse)
         # Against the noise that it would have as an honest reading, or no outlier would ever stand out.
-        residual = np.abs(left_out) / np.sqrt(variance + np.exp(logs[-1]) * (1 - 1 / weights))
+        honest = np.maximum(variance + np.exp(logs[-1]) * (1 - 1 / weights), np.exp(logs[-1]))
+        residual = np.abs(left_out) / np.sqrt(honest)
         trusted, weights = weights, np.clip((OUTLIER / np.maximum(residual, OUTLIER)) ** 2, LEAST_WEIGHT, 1.0)
     scales, noise = np.exp(logs[:-1]), float(np.exp(logs[-1]))
     roots = np.sqrt(scales) * spread / np.array(widths)
