@@ -1,0 +1,68 @@
+"""Spaces that are a row of slots in execution order: a fixed layer each, or the one that a gene chooses."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError
+from netdyno.nas.space import Population, Space
+from netdyno.profiler.layer import Layer
+
+MOST_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class Slot:
+    """The layers of a gene's options, None where an option is no layer; without a ``gene`` the one that is there."""
+
+    layers: tuple[Layer | None, ...]
+    gene: int | None = None
+
+
+class SlottedSpace(Space):
+    """A space for any number of classes whose genes all have an effect; subclasses say groups and slots.
+
+    Raises:
+        InputError: a number of classes that cannot be.
+    """
+
+    def __init__(self, classes: int) -> None:
+        self.classes = int(classes)
+        if not 1 <= self.classes <= MOST_CLASSES:
+            raise InputError(f"{self.name}: classes must be from 1 to {MOST_CLASSES}, not {self.classes}")
+        self._slots = self.slots()
+        layers = [layer for slot in self._slots for layer in slot.layers if layer is not None]
+        known: dict[Layer | None, int] = {layer: i for i, layer in enumerate(dict.fromkeys(layers))}
+        self._vocabulary = [layer for layer in known if layer is not None]
+        known[None] = -1
+        self._ids = [np.array([known[layer] for layer in slot.layers], np.int64) for slot in self._slots]
+
+    @abstractmethod
+    def slots(self) -> list[Slot]:
+        """The network in execution order."""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Classes."""
+        return {"classes": self.classes}
+
+    def active(self, X: Population) -> NDArray[np.bool_]:
+        """All of them."""
+        return np.ones_like(self.check(X), np.bool_)
+
+    def vocabulary(self) -> Sequence[Layer]:
+        """Every layer once."""
+        return self._vocabulary
+
+    def layer_ids(self, X: Population) -> NDArray[np.int64]:
+        """``(n, slots)`` positions in the vocabulary; −1 where an option is no layer."""
+        population = self.check(X)
+        first = np.zeros(len(population), np.int64)
+        chosen = (first if slot.gene is None else population[:, slot.gene] for slot in self._slots)
+        return np.stack([ids[options] for ids, options in zip(self._ids, chosen, strict=True)], axis=1)
