@@ -1,8 +1,11 @@
-"""Rows of CSV files that anybody may have written."""
+"""Rows of CSV files that anybody may have written, gzipped or not."""
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,17 +17,20 @@ LARGEST_FILE = 256 * 1024 * 1024
 def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     """The rows of a CSV file by its header, which must name each of ``columns`` once; others may stand there too.
 
+    A file whose name ends in ``.gz`` is unpacked.
+
     Raises:
         InputError: no such file, not CSV, too large, a column missing, or a row of another length.
     """
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
             raise InputError(f"{path}: larger than any file of ours")
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *lines = csv.reader(file, strict=True)
+        header, *lines = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, zlib.error, csv.Error) as error:
         raise InputError(f"{path}: not a CSV file: {error}") from error
     missing = [column for column in columns if header.count(column) != 1]
     if missing:

@@ -22,11 +22,11 @@ from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.accuracy.predictor import fit_accuracy
 from netdyno.nas.data import load_data
 from netdyno.nas.pareto import hypervolume
-from netdyno.nas.space import format_genes, parse_genes
+from netdyno.nas.space import parse_genes
 from netdyno.nas.supernets.store import load_supernet
 from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_networks
-from netdyno.profiler.table import load_table
+from netdyno.profiler.table import format_genes, load_table
 from netdyno.runs import load_run
 
 SUBNETS = 200

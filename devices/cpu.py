@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import InputError, ModelError, NetdynoError, WorkerLost
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, DeviceInfo, LoadReading, Samples, Session, Settings
-from netdyno.devices.host import Host
+from netdyno.devices.host import Host, host_faults
 from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
 from netdyno.devices.rapl import rapl_meters
@@ -72,6 +72,18 @@ class CpuDevice(Device):
         """Clocks, governor, load, steal, throttling and temperature, as far as the machine tells them."""
         return self._host.state()
 
+    def faults(
+        self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
+    ) -> Sequence[str]:
+        """Throttling, another governor or power supply, time stolen by other machines on the host."""
+        return host_faults(before, after)
+
+    def restart(self) -> None:
+        """End the workers; what is opened next starts new ones."""
+        for worker in self._workers.values():
+            worker.end()
+        self._workers.clear()
+
     def hold(self) -> None:
         """Keep other processes of this user from the CPU until :meth:`close`.
 
@@ -125,9 +137,7 @@ class CpuDevice(Device):
 
     def close(self) -> None:
         """End the workers and let other users in; sessions that are still open are gone then."""
-        for worker in self._workers.values():
-            worker.end()
-        self._workers.clear()
+        self.restart()
         self._lock.release()
 
     def lost(self, artifact: Artifact, error: NetdynoError) -> WorkerLost:

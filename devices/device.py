@@ -7,7 +7,7 @@ A new back end subclasses :class:`Device` and :class:`Session`, registers under 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -114,6 +114,16 @@ class Device(Closing):
     @abstractmethod
     def state(self) -> Mapping[str, str | int | float]:
         """What may change while measuring: clocks, governor, load, temperature; read before and after."""
+
+    def faults(
+        self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
+    ) -> Sequence[str]:
+        """Why readings taken between two states are not to be trusted, a few words each; none if they are."""
+        return ()
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Run what is opened from now on in new processes; sessions that are open are gone."""
 
     @abstractmethod
     def hold(self) -> None:

@@ -18,6 +18,12 @@ _ARM = {"asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"}
 _INSTRUCTIONS = _X86 | _AMX | _ARM
 
 
+MOST_STEAL = 0.05
+"""Share of the time that other machines on the host may take before readings are flagged."""
+_FIXED = {"governor": "the clock governor changed", "boost": "boost was switched", "on_mains": "the mains changed"}
+_GROWING = {"thermal_throttle_count": "throttled by heat", "quota_throttle_count": "throttled by a CPU quota"}
+
+
 class Host:
     """A Linux machine as ``proc`` and ``sys`` show it."""
 
@@ -138,6 +144,20 @@ class Host:
             return path.read_text(errors="replace")
         except OSError:
             return ""
+
+
+def host_faults(before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]) -> list[str]:
+    """Why readings between two states of a machine are not to be trusted; what it does not tell cannot speak."""
+    faults = [text for name, text in _FIXED.items() if before.get(name) != after.get(name)]
+    faults += [text for name, text in _GROWING.items() if _growth(before, after, name) > 0]
+    stolen, busy = (_growth(before, after, name) for name in ("steal_ticks", "busy_ticks"))
+    if stolen > MOST_STEAL * (stolen + busy):
+        faults.append("time was stolen by other virtual machines")
+    return faults
+
+
+def _growth(before: Mapping[str, str | int | float], after: Mapping[str, str | int | float], name: str) -> float:
+    return float(after.get(name, 0)) - float(before.get(name, 0))
 
 
 def _number(text: str) -> float:

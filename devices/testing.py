@@ -27,7 +27,7 @@ import pytest
 from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
-from netdyno.base.errors import InputError, ModelError, NetdynoError, UnknownName
+from netdyno.base.errors import InputError, ModelError, NetdynoError, UnknownName, WorkerLost
 from netdyno.devices.device import Device, Samples, Settings
 
 __all__ = ["Case", "DeviceConformance"]
@@ -116,6 +116,21 @@ class DeviceConformance:
                     two.run(other)
                     case.check(one.run(), repeat=1)
                 case.check(one.run(), repeat=1)
+
+    def test_restart(self, device: Device, cases: Sequence[Case]) -> None:
+        """Sessions of before are gone and say so; what is opened then runs."""
+        for case in cases:
+            with device.open(case.artifact) as gone:
+                device.restart()
+                with pytest.raises(WorkerLost):
+                    gone.run(case.inputs)
+            with device.open(case.artifact) as session:
+                case.check(session.run(case.inputs), repeat=1)
+
+    def test_a_state_has_no_fault_beside_itself(self, device: Device) -> None:
+        """Nothing changed, nothing is wrong."""
+        state = device.state()
+        assert list(device.faults(state, state)) == []
 
     def test_wrong_inputs(self, device: Device, cases: Sequence[Case]) -> None:
         """Names, shapes and dtypes are those of the model, and a refusal leaves the session usable."""

@@ -86,6 +86,10 @@ class Space(ABC):
         """The architecture ``(genes,)`` of every gene's last option."""
         return self.cardinalities - 1
 
+    def between(self) -> Space | None:
+        """The same space at input sizes between its own; None where there are no such sizes."""
+        return None
+
     def check(self, X: Any) -> Population:
         """``X`` as a population of this space; a single architecture becomes a population of one.
 
@@ -276,11 +280,6 @@ def _number(text: str, part: str) -> int | float:
         except ValueError:
             continue
     raise InputError(f"space {text!r}: not a number: {part!r}")
-
-
-def format_genes(genes: Population) -> str:
-    """One architecture as text for a table's ``genes`` column: option indices with spaces between."""
-    return " ".join(map(str, np.asarray(genes).tolist()))
 
 
 def parse_genes(space: Space, text: str) -> Population:

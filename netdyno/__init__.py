@@ -80,9 +80,12 @@ def profile(
     runtime: str = "",
     threads: int = 1,
     budget_s: float | None = None,
+    networks: bool = True,
     out: str | Path | None = None,
 ) -> LookupTable:
     """Measure every layer of a space on a device; with ``out`` the table is written there, and resumable.
+
+    With ``networks`` some whole networks are measured too: the table is calibrated on them and states its error.
 
     Raises:
         InputError: an unknown metric or runtime, or ``out`` belongs to another run.
@@ -91,14 +94,16 @@ def profile(
     from netdyno.devices import Settings
     from netdyno.nas.space import format_space
     from netdyno.profiler.measure import Method, check_metrics
-    from netdyno.profiler.profile import profile_layers
+    from netdyno.profiler.plan import NO_NETWORKS, Networks
+    from netdyno.profiler.profile import profile_space
 
     chosen = check_metrics(metrics)
-    return profile_layers(
-        space.vocabulary(),
+    return profile_space(
+        space,
         device,
         Settings(runtime, threads),
         subject=format_space(space),
+        networks=Networks() if networks else NO_NETWORKS,
         method=Method(budget_s=budget_s, memory="memory" in chosen),
         out=Path(out) if out is not None else None,
     )

@@ -28,14 +28,14 @@ from netdyno.nas.accuracy.predictor import FittedAccuracy, fit_accuracy
 from netdyno.nas.data import load_data
 from netdyno.nas.search import search
 from netdyno.nas.ship import ship
-from netdyno.nas.space import Space, format_genes, format_space, make_space, parse_genes
+from netdyno.nas.space import Space, format_space, make_space, parse_genes
 from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
 from netdyno.nas.supernets.store import load_supernet, make_supernet, save_supernet
 from netdyno.nas.supernets.train import Training, train_supernet
 from netdyno.profiler.measure import Method
-from netdyno.profiler.profile import profile_layers
+from netdyno.profiler.profile import profile_space
 from netdyno.profiler.table import DESCRIPTOR as TABLE
-from netdyno.profiler.table import LookupTable, load_table
+from netdyno.profiler.table import LookupTable, format_genes, load_table
 from netdyno.remeasure import remeasure
 from netdyno.report import write_report
 from netdyno.runs import (
@@ -116,8 +116,8 @@ class Demo:
             known.check()
             return known
         began = time.monotonic()
-        table = profile_layers(
-            self._space.vocabulary(),
+        table = profile_space(
+            self._space,
             device,
             Settings(runtime),
             subject=format_space(self._space),

@@ -8,17 +8,18 @@ from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Settings
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
-from netdyno.nas.space import Population, Space, format_genes
-from netdyno.profiler.cost.additive import AdditiveCost
+from netdyno.nas.space import Population, Space
+from netdyno.profiler.cost.cost import Cost
 from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_networks
+from netdyno.profiler.table import format_genes
 from netdyno.runs import MEASURED_COLUMNS
 
 
 def remeasure(
     X: Population,
     *,
-    cost: AdditiveCost,
+    cost: Cost,
     predicted: Accuracy,
     evaluated: EvaluatedAccuracy,
     test: EvaluatedAccuracy,

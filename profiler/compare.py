@@ -1,9 +1,12 @@
 """Compare two tables of the same layers: which costs really differ, and by how much.
 
 A table holds hundreds of layers; at 5 % each, dozens would differ by chance. So the p-values of all layers are
-corrected together (Benjamini & Hochberg 1995), and a difference counts when its corrected value is at most 5 %. Each
-p-value comes from the rows' intervals. In tables of ours those stand on medians of rounds, not on single readings:
-these follow each other within milliseconds and would make everything differ.
+corrected together (Benjamini & Hochberg 1995), and a difference counts when its corrected value is at most 5 %.
+
+What chance does to a latency is judged from medians of rounds and how they scatter across process starts. Single
+readings follow each other within milliseconds, and rounds of one start share its memory layout: either alone would
+make everything differ. Three starts say little about one layer's scatter, so layers lend each other theirs (Smyth
+2004). Where a table has no samples, the rows' intervals stand in.
 """
 
 from __future__ import annotations
@@ -18,10 +21,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError, UnknownName
+from netdyno.profiler.samples import by_start
 from netdyno.profiler.table import METRICS, LookupTable
+
+Floats = NDArray[np.float64]
 
 SIGNIFICANCE = 0.05
 NORMAL_95 = 1.96
+LENT = 4
+"""Starts' worth of scatter that a row borrows from the others."""
+FREEDOM = 2 * (LENT + 2)
+"""Degrees of freedom of a difference between two rows of three starts each."""
+MEDIAN_VARIANCE = math.pi / 2
+"""Variance of a median over that of a mean, of many normal values; of three it is 1.35."""
 COMPARABLE = ("device", "runtime", "threads", "batch", "precision")
 SHORT = {metric.rpartition("_")[0]: metric for metric in METRICS}
 """``latency`` for ``latency_ms`` and so on, as the command line names metrics."""
@@ -109,7 +121,11 @@ def compare_tables(table: LookupTable, baseline: LookupTable) -> Comparison:
     """
     after, before = _valid(table), _valid(baseline)
     shared = before.index.intersection(after.index)
-    changes = [change for metric in METRICS for change in _changes(before.loc[shared], after.loc[shared], metric)]
+    old, new = before.loc[shared], after.loc[shared]
+    spreads = {
+        metric: np.hypot(_log_error(baseline, old, metric), _log_error(table, new, metric)) for metric in METRICS
+    }
+    changes = [change for metric in METRICS for change in _changes(old, new, metric, spreads[metric])]
     if not changes:
         raise InputError(f"tables {table.name} and {baseline.name} have no layer's cost in common")
     return Comparison(
@@ -124,30 +140,60 @@ def _valid(table: LookupTable) -> pd.DataFrame:
     return table.layers[table.layers["valid"] == 1]
 
 
-def _changes(before: pd.DataFrame, after: pd.DataFrame, metric: str) -> Iterator[Change]:
+def _changes(before: pd.DataFrame, after: pd.DataFrame, metric: str, error: Floats) -> Iterator[Change]:
+    """Changes of the same rows; ``error`` is the standard error of the logarithm of each ratio, 0 if unknown."""
     known = [rows[metric].astype(float).between(0, math.inf, inclusive="neither") for rows in (before, after)]
-    before, after = (rows[known[0] & known[1]] for rows in (before, after))
-    if not len(before):
+    both = (known[0] & known[1]).to_numpy(bool)
+    if not both.any():
         return
-    from scipy.stats import false_discovery_control, norm
+    from scipy.stats import false_discovery_control, t
 
+    before, after, error = before[both], after[both], error[both]
     values = [rows[metric].to_numpy(float) for rows in (before, after)]
     log_ratio = np.log(values[1] / values[0])
-    error = np.hypot(_log_error(before, metric), _log_error(after, metric))
     exact = np.where(log_ratio == 0, 1.0, 0.0)  # without intervals any difference is one
     z = np.abs(log_ratio) / np.where(error > 0, error, 1.0)
-    p = false_discovery_control(np.where(error > 0, 2 * norm.sf(z), exact))
+    p = false_discovery_control(np.where(error > 0, 2 * t.sf(z, FREEDOM), exact))
     for layer, old, new, corrected in zip(before.index, *values, p, strict=True):
         yield Change(str(layer), metric, float(old), float(new), float(corrected))
 
 
-def _log_error(rows: pd.DataFrame, metric: str) -> NDArray[np.float64]:
-    """Standard error of the logarithm of each cost, from its interval; 0 where there is none."""
-    if f"{metric}_low" not in rows:
+def _log_error(table: LookupTable, rows: pd.DataFrame, metric: str) -> Floats:
+    """Standard error of the logarithm of each row's cost; 0 where nothing tells."""
+    if metric != "latency_ms":
         return np.zeros(len(rows))
-    width = rows[f"{metric}_high"].to_numpy(float) - rows[f"{metric}_low"].to_numpy(float)
-    error: NDArray[np.float64] = np.nan_to_num(width / (2 * NORMAL_95 * rows[metric].to_numpy(float)))
-    return error
+    with np.errstate(divide="ignore", invalid="ignore"):  # a stranger's row may hold anything
+        width = rows["latency_ms_high"].to_numpy(float) - rows["latency_ms_low"].to_numpy(float)
+        own = np.nan_to_num(width / (2 * NORMAL_95 * rows[metric].to_numpy(float)), posinf=0.0)
+    found: Floats = np.maximum(own, _start_error(by_start(table.samples, map(str, rows.index))))
+    return found
+
+
+def _start_error(rows: Sequence[Mapping[int, Floats]]) -> Floats:
+    """Standard error of the logarithm of each row's median over starts, from how starts scatter; 0 below two.
+
+    A row's variance is drawn towards the median row's, as if that had been seen in :data:`LENT` starts more.
+    """
+    logs = [np.log([np.median(rounds) for rounds in starts.values()]) for starts in rows]
+    counts = np.array([len(row) for row in logs])
+    several = counts > 1
+    if not several.any():
+        return np.zeros(len(rows))
+    own = np.array([row.var(ddof=1) if len(row) > 1 else 0.0 for row in logs])
+    freedom = np.maximum(counts - 1, 0)
+    typical = float(np.median(own[several] / _median_of_variance(freedom[several])))
+    moderated = (LENT * typical + freedom * own) / (LENT + freedom)
+    error = np.sqrt(MEDIAN_VARIANCE * moderated / np.maximum(counts, 1))
+    found: Floats = np.where(several, error, 0.0)
+    return found
+
+
+def _median_of_variance(freedom: NDArray[np.int64]) -> Floats:
+    """Half of all sample variances lie below this share of the true one: few values look calmer than they are."""
+    from scipy.stats import chi2
+
+    share: Floats = chi2.median(freedom) / freedom
+    return share
 
 
 def _differing(after: Mapping[str, Any], before: Mapping[str, Any]) -> Iterator[str]:

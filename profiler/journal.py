@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +31,29 @@ CREATE TABLE IF NOT EXISTS visit (
 );
 CREATE TABLE IF NOT EXISTS memory (candidate TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS failure (candidate TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS flag (start INTEGER NOT NULL, round INTEGER NOT NULL, reason TEXT NOT NULL);
 """
+_VISITS = "SELECT candidate, start, round, latency_ns FROM visit ORDER BY start, round"
 # SQLite keeps whatever a foreign hand put into a column, of any type.
 _MALFORMED = """
 SELECT candidate FROM visit WHERE typeof(candidate) != 'text' OR typeof(latency_ns) != 'blob'
     OR length(latency_ns) = 0 OR length(latency_ns) % 8 OR typeof(start) != 'integer' OR start NOT BETWEEN 1 AND 1e9
+    OR typeof(round) != 'integer' OR round NOT BETWEEN 1 AND 1e9
 UNION ALL SELECT candidate FROM memory WHERE typeof(candidate) != 'text' OR typeof(bytes) != 'integer'
 UNION ALL SELECT candidate FROM failure WHERE typeof(candidate) != 'text' OR typeof(reason) != 'text'
+UNION ALL SELECT reason FROM flag WHERE typeof(reason) != 'text' OR typeof(start) != 'integer'
+    OR typeof(round) != 'integer'
 """
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one candidate took in one round of one process start; ``flag`` says why not to trust it, if so."""
+
+    start: int
+    round: int
+    latency_ms: NDArray[np.float64]
+    flag: str = ""
 
 
 class Journal(Closing):
@@ -99,18 +115,24 @@ class Journal(Closing):
         """Record that a candidate could not be measured, and why."""
         self._write("INSERT INTO failure VALUES (?, ?)", candidate, reason)
 
+    def flag(self, round: int, reason: str) -> None:
+        """Record that the device was not itself during a round of this process start."""
+        self._write("INSERT INTO flag VALUES (?, ?, ?)", self.start, round, reason)
+
     # Reading -----------------------------------------------------------------------------------------------
 
-    def visits(self) -> dict[str, list[NDArray[np.float64]]]:
-        """Latencies in ms of each candidate, an array a visit, in the order they were taken."""
-        found: dict[str, list[NDArray[np.float64]]] = {}
-        for candidate, blob in self._rows("SELECT candidate, latency_ns FROM visit ORDER BY start, round"):
-            found.setdefault(candidate, []).append(np.frombuffer(blob, "<i8") / 1e6)
+    def visits(self) -> dict[str, list[Visit]]:
+        """What was taken of each candidate, in the order it was."""
+        flags = self.flags()
+        found: dict[str, list[Visit]] = {}
+        for candidate, start, number, blob in self._rows(_VISITS):
+            visit = Visit(start, number, np.frombuffer(blob, "<i8") / 1e6, flags.get((start, number), ""))
+            found.setdefault(candidate, []).append(visit)
         return found
 
-    def starts(self) -> dict[str, int]:
-        """How many process starts each candidate was measured in."""
-        return dict(self._rows("SELECT candidate, COUNT(DISTINCT start) FROM visit GROUP BY candidate"))
+    def flags(self) -> dict[tuple[int, int], str]:
+        """Why rounds are not to be trusted, by process start and round."""
+        return {(start, number): reason for start, number, reason in self._rows("SELECT * FROM flag")}
 
     def memories(self) -> dict[str, int]:
         """Peak memory in bytes of each candidate that has it."""

@@ -19,21 +19,25 @@ from netdyno.profiler.statistics import relative_spread
 NANOSECONDS = 1e9
 TINY_NS = 20_000
 """What runs this fast three times over has nothing left to warm up."""
+WRAP_UP_S = 0.002
+"""What a row takes after it was measured."""
 
 
 @dataclass(frozen=True)
 class Method:
     """How readings are taken.
 
-    Each visit runs a candidate for about ``visit_s``, between 3 and ``most_repeats`` times. A candidate is done
-    when the interval of its median is within ``spread`` of it and it has ``least_rounds``, at the latest after
-    ``most_rounds`` or when ``budget_s`` is spent; a candidate that failed ``most_failures`` times is given up.
+    Each visit runs a candidate for about ``visit_s``, between 3 and ``most_repeats`` times. ``least_rounds`` are
+    spread over ``starts`` of the runtime's process. A candidate is done when it has them and the interval of its
+    median is within ``spread`` of it, at the latest after ``most_rounds`` or when ``budget_s`` is spent; one that
+    failed ``most_failures`` times is given up.
     """
 
     budget_s: float | None = None
     visit_s: float = 0.004
     warm_up_s: float = 0.01
-    least_rounds: int = 6
+    starts: int = 3
+    least_rounds: int = 9
     most_rounds: int = 30
     most_repeats: int = 50
     spread: float = 0.01
@@ -64,7 +68,8 @@ def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
 class Bench:
     """Measures named candidates on a device into a journal.
 
-    ``candidates`` maps names to functions that write the artifact; they are called when its session is opened.
+    ``candidates`` maps names to functions that write the artifact; they are called when its session is opened. Until
+    all have latency and memory, those of lower ``ranks`` come first: a small budget goes where it counts.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Bench:
         journal: Journal,
         method: Method,
         progress: Progress = silent,
+        ranks: Mapping[str, int] | None = None,
     ) -> None:
         self._device = device
         self._settings = settings
@@ -83,13 +89,17 @@ class Bench:
         self._method = method
         self._progress = progress
         self._sessions: dict[str, Session] = {}
+        self._opening_s = 0.0
         self._repeats: dict[str, int] = {}
-        self._deadline = time.monotonic() + (method.budget_s or float("inf"))
+        self._ranks = ranks or {}
+        self._deadline = time.monotonic() + _time_to_measure(method.budget_s, len(candidates))
         self._weighed = set(journal.memories())
         self._failures: dict[str, int] = {}
         self._medians = {
-            name: [float(np.median(visit)) for visit in visits] for name, visits in journal.visits().items()
+            name: [float(np.median(visit.latency_ms)) for visit in visits]
+            for name, visits in journal.visits().items()
         }
+        self._unseen = set(candidates).difference(self._medians)
 
     def run(self) -> None:
         """Measure until done; what is in the journal already counts.
@@ -98,37 +108,70 @@ class Bench:
             DeviceError: the device was lost, or every candidate failed.
         """
         try:
-            self._measure()
+            for start in range(1, self._method.starts + 1):
+                self._renew()
+                self._rounds(start)
         finally:
             self._close()
+        self._progress("measure", 1, 1)
 
-    def _measure(self) -> None:
+    def _renew(self) -> None:
+        """Go on in a new process of the runtime, unless loading everything anew would outlast the budget."""
+        if self._sessions and time.monotonic() + self._opening_s < self._deadline:
+            self._restart()
+
+    def _restart(self) -> None:
+        self._close()
+        self._device.restart()
+        self._journal.start += 1
+        self._opening_s = 0.0
+
+    def _rounds(self, start: int) -> None:
+        """Rounds until every candidate has this start's share of them."""
         generator = np.random.default_rng([self._method.seed, self._journal.start])
-        rounds = 1 + max((len(medians) for medians in self._medians.values()), default=0)
-        least = self._method.least_rounds * len(self._candidates)
-        while pending := [name for name in self._candidates if not self._done(name)]:
-            for position, name in enumerate(generator.permutation(pending).tolist()):
-                if self._done(name):
+        number = 1 + max((len(medians) for medians in self._medians.values()), default=0)
+        now, starts_left = time.monotonic(), self._method.starts - start + 1
+        rounds = -(-self._method.least_rounds * start // self._method.starts)
+        share = Share(rounds, starts_left == 1, now + (self._deadline - now) / starts_left)
+        while pending := [name for name in self._candidates if not self._done(name, share)]:
+            before = self._device.state()
+            # Where the budget ended amid a round, the next one begins with those that it left out.
+            order = sorted(generator.permutation(pending).tolist(), key=self._turn)
+            for name in order:
+                if self._done(name, share):
                     continue
                 with self._survive(name):
-                    self._visit(name, rounds)
-                taken = (rounds - 1) * len(self._candidates) + position + 1
-                self._progress(
-                    "measure", min(taken, least - 1), least, f"round {rounds}, {len(pending)} not yet tight"
-                )
-            rounds += 1
-        self._progress("measure", least, least)
+                    self._visit(name, number)
+                self._tell(f"start {start} of {self._method.starts}, round {number}")
+            for fault in self._device.faults(before, self._device.state()):
+                self._journal.flag(number, fault)
+            number += 1
+
+    def _tell(self, note: str) -> None:
+        least = self._method.least_rounds
+        taken = sum(min(self._visits(name), least) for name in self._candidates)
+        total = least * len(self._candidates)
+        self._progress("measure", min(taken, total - 1), total, note)
+
+    def _turn(self, name: str) -> tuple[int, int]:
+        ranked = name in self._unseen or (self._method.memory and name not in self._weighed)
+        return self._visits(name), self._ranks.get(name, 0) if ranked else 0
+
+    def _visits(self, name: str) -> int:
+        return len(self._medians.get(name, ()))
 
     def _visit(self, name: str, round: int) -> None:
         session = self._session(name)
+        # What a small budget leaves out is memory, not a layer's latency.
+        if self._method.memory and name not in self._weighed and not self._unseen:
+            self._journal.memory(name, session.peak_memory_bytes())
+            self._weighed.add(name)
         if name not in self._repeats:
-            if self._method.memory and name not in self._weighed:
-                self._journal.memory(name, session.peak_memory_bytes())
-                self._weighed.add(name)
             self._repeats[name] = self._warm_up(session)
         latency_ns = session.run(repeat=self._repeats[name]).latency_ns
         self._journal.visit(name, round, latency_ns)
         self._medians.setdefault(name, []).append(float(np.median(latency_ns)) / 1e6)
+        self._unseen.discard(name)
 
     def _warm_up(self, session: Session) -> int:
         """Run until the warm-up time is over; returns how often the candidate fits into a visit."""
@@ -142,23 +185,22 @@ class Bench:
 
     def _session(self, name: str) -> Session:
         if name not in self._sessions:
+            began = time.monotonic()
             self._sessions[name] = self._device.open(self._candidates[name](), self._settings)
+            self._opening_s += time.monotonic() - began
         return self._sessions[name]
 
-    def _done(self, name: str) -> bool:
-        medians = self._medians.get(name, [])
-        if self._failures.get(name, 0) >= self._method.most_failures:
+    def _done(self, name: str, share: Share) -> bool:
+        now, visits = time.monotonic(), self._visits(name)
+        if self._failures.get(name, 0) >= self._method.most_failures or now > self._deadline:
             return True
-        # Everything is visited once, even beyond the budget: a table without a row is no table.
-        if medians and self._spent():
+        # A new process before everything was visited once would only load everything once more.
+        if now > share.end and not self._unseen:
             return True
-        if self._method.memory and name not in self._weighed:
+        if visits < share.rounds or (self._method.memory and name not in self._weighed):
             return False
-        tight = len(medians) >= self._method.least_rounds and relative_spread(medians) <= self._method.spread
-        return tight or len(medians) >= self._method.most_rounds
-
-    def _spent(self) -> bool:
-        return time.monotonic() > self._deadline
+        tight = relative_spread(self._medians[name]) <= self._method.spread
+        return not share.last or tight or visits >= self._method.most_rounds
 
     @contextmanager
     def _survive(self, name: str) -> Iterator[None]:
@@ -173,8 +215,9 @@ class Bench:
             self._failures[name] = self._failures.get(name, 0) + 1
             if isinstance(error, ModelError):
                 self._failures[name] = self._method.most_failures
-            self._close()
-            self._journal.start += 1
+            if self._failures[name] >= self._method.most_failures:
+                self._unseen.discard(name)
+            self._restart()
             if all(self._failures.get(each, 0) >= self._method.most_failures for each in self._candidates):
                 message = f"every candidate failed; the last one: {error}"
                 raise DeviceError(message, device=self._device.id) from error
@@ -184,3 +227,22 @@ class Bench:
             session.close()
         self._sessions.clear()
         self._repeats.clear()
+
+
+def _time_to_measure(budget_s: float | None, candidates: int) -> float:
+    """Of a budget what is left when the rows' intervals are computed too, seconds."""
+    if budget_s is None:
+        return float("inf")
+    return budget_s - min(WRAP_UP_S * candidates, budget_s / 10)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one process start contributes: visits that a candidate has by its end, and when it ends at the latest.
+
+    ``last``: candidates that are not tight yet go on beyond their ``rounds``.
+    """
+
+    rounds: int
+    last: bool
+    end: float

@@ -64,7 +64,7 @@ def _profile_once(
     with device.open(artifact, settings) as session:
         memory = session.peak_memory_bytes() if method.memory else None
         visits = _sample(session, method, progress)
-        figure = estimate(visits)
+        figure = estimate(visits, [1] * len(visits))
         every = np.concatenate(visits)
         return ModelReport(
             runtime=device.runtime_for(artifact, settings),

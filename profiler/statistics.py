@@ -23,24 +23,35 @@ class Estimate:
     samples: int
 
 
-def estimate(visits: Sequence[NDArray[np.float64]], seed: int = 0) -> Estimate:
+def estimate(visits: Sequence[NDArray[np.float64]], starts: Sequence[int], seed: int = 0) -> Estimate:
     """The median over visits of each visit's median, with a percentile bootstrap interval at 95 %.
 
-    Readings of one visit follow each other within milliseconds and share its conditions, so the visit, not the
-    reading, is the unit that is resampled. With a single visit its readings are resampled instead.
+    Readings of one visit follow each other within milliseconds and share its conditions, and visits of one process
+    start share its memory layout; ``starts`` says which start each visit belongs to. So starts are resampled, and
+    visits within them, not readings (Davison & Hinkley 1997, Section 3.8). With a single visit its readings are.
     """
-    values = np.array([np.median(visit) for visit in visits]) if len(visits) > 1 else visits[0]
-    low, high = _bootstrap(values, seed)
-    median = float(np.median(values))
     samples = sum(len(visit) for visit in visits)
+    if len(visits) == 1:
+        values, clusters = np.asarray(visits[0], np.float64), np.zeros(samples, np.int64)
+    else:
+        values, clusters = np.array([np.median(visit) for visit in visits]), np.asarray(starts)
+    low, high = _bootstrap(values, clusters, seed)
+    median = float(np.median(values))
     # Interpolated percentiles of nearly equal values may miss the median by a rounding error.
     return Estimate(median, min(low, median), max(high, median), samples)
 
 
-def _bootstrap(values: NDArray[np.float64], seed: int) -> tuple[float, float]:
-    chosen = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+def _bootstrap(values: NDArray[np.float64], clusters: NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Ends of the interval of the median when clusters, and values within them, are drawn anew."""
+    order = np.argsort(clusters, kind="stable")
+    _, first, sizes = np.unique(clusters[order], return_index=True, return_counts=True)
+    generator = np.random.default_rng(seed)
+    each = max(round(len(values) / len(sizes)), 1)
+    drawn = generator.integers(len(sizes), size=(RESAMPLES, len(sizes), 1))
+    within = generator.random((RESAMPLES, len(sizes), each)) * sizes[drawn]
+    chosen = values[order][first[drawn] + within.astype(np.int64)].reshape(RESAMPLES, -1)
     tail = 50 * (1 - CONFIDENCE)
-    low, high = np.percentile(np.median(values[chosen], axis=1), [tail, 100 - tail])
+    low, high = np.percentile(np.median(chosen, axis=1), [tail, 100 - tail])
     return float(low), float(high)
 
 

@@ -1,8 +1,9 @@
 """Lookup tables: what was measured, under which conditions, and how wrong it is.
 
-A table is a Frictionless data package, a folder with ``datapackage.json``, ``layers.csv`` and ``networks.csv``. One
-table is one device, runtime, precision, thread count and batch. A row's name is a layer's key; a key with ``@224``
-behind it is that layer's cost inside a network with 224 px input, which then counts before the plain key's.
+A table is a Frictionless data package, a folder with ``datapackage.json``, ``layers.csv``, ``networks.csv`` and, in
+tables of ours, ``samples.csv.gz``. One table is one device, runtime, precision, thread count and batch. A row's name
+is a layer's key; a key with ``@224`` behind it is that layer's cost inside a network with 224 px input, which then
+counts before the plain key's. A network's name is its genes, option indices with spaces between.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,10 @@ from netdyno.base.errors import InputError, TableInvalid
 from netdyno.base.files import read_text, write_atomic
 from netdyno.base.rows import read_rows
 from netdyno.profiler.layer import Layer, parse_layer
+from netdyno.profiler.samples import empty_samples, read_samples, write_samples
 
 if TYPE_CHECKING:
-    from netdyno.profiler.cost.additive import AdditiveCost
-    from netdyno.profiler.cost.cost import LayeredSpace
+    from netdyno.profiler.cost.cost import LayerCost, LayeredSpace
 
 DESCRIPTOR = "datapackage.json"
 DESCRIPTIONS = {
@@ -52,24 +53,31 @@ _SIZE = re.compile(r"[1-9][0-9]{0,5}")
 class LookupTable:
     """Costs of layers and of whole networks, indexed by layer key and by genes, with their conditions.
 
-    ``layers`` and ``networks`` have the columns :data:`COLUMNS`; what was not measured is NaN.
+    ``layers`` and ``networks`` have the columns :data:`COLUMNS`; what was not measured is NaN. ``samples`` are the
+    medians of rounds that latencies stand on, see :mod:`netdyno.profiler.samples`; they may be missing.
     """
 
     name: str
     conditions: Mapping[str, Any]
     layers: pd.DataFrame
     networks: pd.DataFrame = field(default_factory=lambda: empty_rows("genes"))
+    samples: pd.DataFrame = field(default_factory=empty_samples)
 
-    def cost(self, space: LayeredSpace, metric: str = "latency_ms") -> AdditiveCost:
+    def cost(self, space: LayeredSpace, metric: str = "latency_ms", *, calibrated: bool = True) -> LayerCost:
         """The table compiled for a space: ``cost(X)`` is array look-ups.
 
+        Where the table has a calibration for the metric it is applied, unless ``calibrated`` is False: then the cost
+        is the plain sum of isolated layers.
+
         Raises:
-            InputError: the table has no such metric, or lacks layers of the space.
+            InputError: the table has no such metric, lacks layers of the space, or its calibration is none.
             TableInvalid: a cost in it is negative or infinite.
         """
         from netdyno.profiler.cost.additive import compile_cost
+        from netdyno.profiler.cost.calibrated import calibrate
 
-        return compile_cost(self, space, metric)
+        isolated = compile_cost(self, space, metric)
+        return calibrate(isolated, space, self.conditions) if calibrated else isolated
 
     def problems(self) -> list[str]:
         """Everything that no measurement gives, a line each: what ``table check`` reports."""
@@ -104,6 +112,8 @@ class LookupTable:
             InputError: the folder cannot be written.
         """
         resources = []
+        if len(self.samples):
+            resources.append(write_samples(path, self.samples))
         for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
             write_atomic(path / f"{name}.csv", rows.to_csv(index_label=index, lineterminator="\n"))
             resources.append(_resource(name, index))
@@ -126,6 +136,11 @@ def parse_row(key: str) -> tuple[Layer, int | None]:
     if at and not _SIZE.fullmatch(size):
         raise InputError(f"not a layer: {key!r}; behind @ stands the network's input size", layer=key)
     return parse_layer(name), int(size) if at else None
+
+
+def format_genes(genes: Iterable[int]) -> str:
+    """A network row's name: option indices with spaces between."""
+    return " ".join(str(int(gene)) for gene in genes)
 
 
 def shipped_tables() -> Path:
@@ -166,9 +181,8 @@ def load_table(path: Path) -> LookupTable:
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
     if not isinstance(name, str) or not isinstance(conditions, dict):
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
-    return LookupTable(
-        name, conditions, _read_csv(path / "layers.csv", "layer"), _read_csv(path / "networks.csv", "genes")
-    )
+    layers, networks = _read_csv(path / "layers.csv", "layer"), _read_csv(path / "networks.csv", "genes")
+    return LookupTable(name, conditions, layers, networks, read_samples(path))
 
 
 def _read_csv(path: Path, index: str) -> pd.DataFrame:

@@ -99,6 +99,12 @@ class OfaMobileNetV3(Space):
         genes: Population = self.encode([values])[0]
         return genes
 
+    def between(self) -> OfaMobileNetV3 | None:
+        """The space at a resolution halfway between each two neighbours of its own, where there is one."""
+        pairs = zip(self.resolutions, self.resolutions[1:], strict=False)
+        halfway = [(low + high) // 8 * 4 for low, high in pairs if high - low > 4]
+        return OfaMobileNetV3(self.width, halfway, self.classes) if halfway else None
+
     def resolution(self, genes: Population) -> int:
         """Height and width of one architecture's input."""
         return self.resolutions[int(self.check(genes)[0, self.columns["r"]][0])]

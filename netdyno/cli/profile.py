@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -37,6 +38,9 @@ def profile(
         list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
     budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
+    networks: Annotated[
+        bool, typer.Option(help="Of a space: calibrate on some whole networks, and state the error on others.")
+    ] = True,
     out: Annotated[Path | None, typer.Option(help="Folder for the result; a table's default: NAME here.")] = None,
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from --out, or discard it.")] = True,
     as_json: Json = False,
@@ -48,7 +52,8 @@ def profile(
     from netdyno.devices import Settings, open_device
     from netdyno.profiler.measure import Method, check_metrics
 
-    seconds = parse_duration(budget) if budget else None
+    # A budget is what the user waits for, this process's start included.
+    seconds = max(parse_duration(budget) - time.process_time(), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured)
     settings = Settings(runtime, threads)
@@ -65,7 +70,7 @@ def profile(
         raise InputError("--input-shape is for models; choose a space's --resolution")
     space = _space(target, resolution or [])
     with open_device(device) as opened:
-        _profile_space(space, opened, settings, method, out, not resume, as_json)
+        _profile_space(space, opened, settings, method, networks, out, not resume, as_json)
 
 
 def _read_model(path: Path, shapes: list[str]) -> Artifact:
@@ -101,28 +106,41 @@ def _space(target: str, resolutions: list[int]) -> Space:
 
 
 def _profile_space(
-    space: Space, device: Any, settings: Settings, method: Method, out: Path | None, fresh: bool, as_json: bool
+    space: Space,
+    device: Any,
+    settings: Settings,
+    method: Method,
+    networks: bool,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
 ) -> None:
     from netdyno.base.errors import MeasurementInvalid
     from netdyno.base.files import require_writable
     from netdyno.nas.space import format_space
-    from netdyno.profiler.profile import choose_runtime, profile_layers
+    from netdyno.profiler.plan import NO_NETWORKS, Networks
+    from netdyno.profiler.profile import choose_runtime, profile_space
 
     runtime, _ = choose_runtime(device, settings)
     folder = require_writable(out or Path(f"{space.name}-{device.id}-{runtime}-t{settings.threads}"))
     with progress() as tell:
-        table = profile_layers(
-            space.vocabulary(),
+        table = profile_space(
+            space,
             device,
             settings,
             subject=format_space(space),
+            networks=Networks() if networks else NO_NETWORKS,
             method=method,
             out=folder,
             fresh=fresh,
             progress=tell,
         )
+    from netdyno.report.validation import error_lines
+
     invalid = table.layers[table.layers["valid"] == 0]
     say(f"{len(table.layers) - len(invalid)} layers of {format_space(space)} on {device.info().name} -> {folder}")
+    for line in error_lines(table.conditions):
+        say(line)
     if as_json:
         emit({"table": str(folder), "layers": len(table.layers), "invalid": len(invalid), **table.conditions})
     if len(invalid) and as_json:

@@ -29,15 +29,19 @@ def show(
 ) -> None:
     """Show a table's conditions and its slowest layers."""
     from netdyno.profiler.table import load_table
+    from netdyno.report.validation import error_lines
 
     table = load_table(path)
     if as_json:
-        layers = table.layers.reset_index().to_dict("records")
-        emit({"name": table.name, "conditions": table.conditions, "layers": layers})
+        layers, networks = (rows.reset_index().to_dict("records") for rows in (table.layers, table.networks))
+        emit({"name": table.name, "conditions": table.conditions, "layers": layers, "networks": networks})
         return
     say(f"{table.name}: {len(table.layers)} layers, {len(table.networks)} networks")
     for name, value in table.conditions.items():
-        say(f"  {name}: {_flat(value)}")
+        if name != "validation":
+            say(f"  {name}: {_flat(value)}")
+    for line in error_lines(table.conditions):
+        say(line)
     slowest = table.layers.sort_values("latency_ms", ascending=False).head(rows)
     cells = []
     for key, row in slowest.iterrows():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from netdyno.nas.space import Population, Space
-from netdyno.profiler.cost.additive import AdditiveCost
+from netdyno.profiler.cost.cost import LayerCost
 from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv
 
 
@@ -20,7 +20,7 @@ class Part:
     latency_ms: float
 
 
-def breakdown(cost: AdditiveCost, space: Space, genes: Population) -> list[Part]:
+def breakdown(cost: LayerCost, space: Space, genes: Population) -> list[Part]:
     """The parts that one architecture's latency adds up from: a call's overhead, then the layers as they run.
 
     Raises:

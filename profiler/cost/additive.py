@@ -1,7 +1,8 @@
 """A lookup table compiled for a space: the cost of a network is made up of the costs of its layers.
 
 Latency and energy add up: a call's overhead once, and what each layer takes beyond it. Of memory, what a layer keeps
-(weights, as the runtime holds them) adds up in the same way, and of its activations only the largest peak counts.
+(weights, as the runtime holds them) adds up in the same way, and of its activations only the largest peak counts. A
+layer that was measured at a smaller and at a larger size, but not at its own, is put between them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.profiler.cost.cost import CHUNK, Cost, Floats, LayeredSpace
+from netdyno.profiler.cost.between import between_rows
+from netdyno.profiler.cost.cost import CHUNK, Floats, LayerCost, LayeredSpace
 from netdyno.profiler.layer import Layer, Overhead
 from netdyno.profiler.table import METRICS, LookupTable, parse_row
 
@@ -32,8 +34,8 @@ class _Compiled:
     high: Floats
 
 
-class AdditiveCost(Cost):
-    """The cost of architectures from a lookup table; ``name`` is the metric with its unit."""
+class AdditiveCost(LayerCost):
+    """The cost of architectures from a lookup table; ``name`` is the metric with its unit, ``overhead`` a call's."""
 
     def __init__(
         self, space: LayeredSpace, metric: str, sizes: NDArray[np.int64], costs: _Compiled, overhead: float
@@ -43,7 +45,7 @@ class AdditiveCost(Cost):
         self._sizes = sizes
         self._costs = costs
         self._activations = np.array([*(layer.peak_activation_bytes for layer in space.vocabulary()), 0.0])
-        self._overhead = overhead
+        self.overhead = overhead
 
     def __call__(self, X: NDArray[np.int64]) -> Floats:
         """``X (n, genes) int64`` to ``(n,)``.
@@ -73,16 +75,16 @@ class AdditiveCost(Cost):
     def layer_costs(self, X: NDArray[np.int64]) -> Floats:
         """What each slot contributes, ``(n, slots)``: its row beyond the overhead."""
         costs = self._gather(self._costs.value, self._space.layer_ids(X))
-        return np.maximum(costs - self._overhead, 0.0)
+        return np.maximum(costs - self.overhead, 0.0)
 
     def _total(self, ids: NDArray[np.int64]) -> Floats:
-        values, once = self._gather(self._costs.value, ids), np.full(len(ids), self._overhead)
+        values, once = self._gather(self._costs.value, ids), np.full(len(ids), self.overhead)
         if np.isnan(values).any():
             self._explain(ids, np.isnan(values))
         if self.name == "memory_bytes":
             activations = self._activations[ids]
             values, once = values - activations, once + activations.max(axis=1)
-        total: Floats = once + np.where(ids >= 0, np.maximum(values - self._overhead, 0.0), 0.0).sum(axis=1)
+        total: Floats = once + np.where(ids >= 0, np.maximum(values - self.overhead, 0.0), 0.0).sum(axis=1)
         return total
 
     def _errors(self, ids: NDArray[np.int64]) -> Floats:
@@ -118,16 +120,18 @@ def compile_cost(table: LookupTable, space: LayeredSpace, metric: str) -> Additi
     """
     if metric not in METRICS:
         raise InputError(f"no metric {metric!r} in tables; they have {', '.join(METRICS)}")
-    rows = table.layers[(table.layers["valid"] == 1) & table.layers[metric].notna()]
-    if rows.empty:
+    measured = table.layers[(table.layers["valid"] == 1) & table.layers[metric].notna()]
+    if measured.empty:
         raise InputError(f"table {table.name} has no {metric}")
-    values = rows[metric].to_numpy(float)
-    wrong = rows.index[~np.isfinite(values) | (values < 0)]
+    values = measured[metric].to_numpy(float)
+    wrong = measured.index[~np.isfinite(values) | (values < 0)]
     if len(wrong):
         raise TableInvalid(f"table {table.name}: {metric} of {wrong[0]} is no cost", layer=str(wrong[0]))
+    columns = list(dict.fromkeys(_interval_columns(metric)))
+    rows = pd.concat([measured[columns].astype(float), between_rows(measured, space.vocabulary(), columns)])
     costs, sizes = _arrange(rows, space.vocabulary(), metric)
     lacking = np.flatnonzero(np.isnan(costs.value).all(axis=0))
-    if len(lacking):
+    if len(lacking):  # neither measured nor between measured sizes
         key = space.vocabulary()[lacking[0]].key
         message = f"table {table.name} lacks {len(lacking)} of the {len(space.vocabulary())} layers of {space.name}"
         raise InputError(f"{message}, {key} for one", layer=key)

@@ -48,3 +48,19 @@ class Cost(Optimisable):
     @abstractmethod
     def interval(self, X: NDArray[np.int64]) -> Floats:
         """95 % interval of a measurement, ``(n, 2)``."""
+
+
+class LayerCost(Cost):
+    """A cost that is made up of the costs of layers."""
+
+    @abstractmethod
+    def layer_costs(self, X: NDArray[np.int64]) -> Floats:
+        """What each slot contributes, ``(n, slots)``."""
+
+
+def layer_counts(space: LayeredSpace, X: NDArray[np.int64]) -> Floats:
+    """How often each architecture has each layer of the vocabulary, ``(n, vocabulary)``."""
+    ids = space.layer_ids(X)
+    counts = np.zeros((len(ids), len(space.vocabulary()) + 1))
+    np.add.at(counts, (np.arange(len(ids))[:, None], ids), 1.0)  # −1, an empty slot, is the last column
+    return counts[:, :-1]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
-from netdyno.profiler.cost.cost import CHUNK, Cost, Floats, GeneSpace
+from netdyno.profiler.cost.cost import CHUNK, Cost, Floats, GeneSpace, layer_counts
 from netdyno.profiler.cost.evidence import Fit, Group, fit_groups
 from netdyno.profiler.cost.fit import check_readings
 from netdyno.profiler.lower import lower, no_weights
@@ -71,10 +71,7 @@ class Features:
 
     def __call__(self, X: NDArray[np.int64]) -> list[Floats]:
         """Features of ``X``, a group each: ``(n, 1)`` for each quantity, ``(n, options)``, ``(n, vocabulary)``."""
-        ids = self._space.layer_ids(X)
-        counts = np.zeros((len(ids), len(self.size) + 1))
-        np.add.at(counts, (np.arange(len(ids))[:, None], ids), 1.0)  # −1, an empty slot, is the last column
-        counts = counts[:, :-1]
+        counts = layer_counts(self._space, X)
         works = counts @ self.work
         return [*np.split(works, works.shape[1], axis=1), self._space.option_counts(X), counts * self.size]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netdyno.devices.host import Host
+from netdyno.devices.host import Host, host_faults
 
 CPUINFO = """processor : 0
 model name : Quick CPU 3000
@@ -115,3 +115,30 @@ def test_nothing_identifies_the_machine() -> None:
 def test_strange_files(tmp_path: Path, path: str, text: str) -> None:
     host = machine(tmp_path, {path: text})
     json.dumps([host.facts(), host.state()], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("after", "fault"),
+    [
+        ({"governor": "powersave"}, "governor"),
+        ({"boost": 0}, "boost"),
+        ({"on_mains": 0}, "mains"),
+        ({"thermal_throttle_count": 8}, "heat"),
+        ({"quota_throttle_count": 4}, "quota"),
+        ({"steal_ticks": 20, "busy_ticks": 200}, "stolen"),
+    ],
+)
+def test_what_spoils_a_round(after: dict[str, str | int | float], fault: str) -> None:
+    before: dict[str, str | int | float] = {
+        "governor": "performance",
+        "boost": 1,
+        "on_mains": 1,
+        "thermal_throttle_count": 7,
+        "quota_throttle_count": 3,
+        "steal_ticks": 10,
+        "busy_ticks": 100,
+    }
+    (found,) = host_faults(before, before | after)
+    assert fault in found
+    assert host_faults({}, {}) == []
+    assert host_faults(before, before | {"steal_ticks": 14, "busy_ticks": 200, "load_1min": 9.0}) == []

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from subprocess import PIPE
@@ -193,6 +194,48 @@ def test_killed_worker_costs_one_reading(tmp_path):
     table = load_table(tmp_path / "t")
     assert table.problems() == []
     assert (table.layers["valid"] == 1).all()
+
+
+@pytest.mark.slow
+def test_thirty_kills_lose_nothing_and_repeat_nothing(tmp_path):
+    """Whatever stood in the journal when it was killed stands there in the end, and the run ends where it would."""
+    words = ["profile", SPACE, "--metrics", "latency", "--out", "t"]
+    journal = tmp_path / "t" / "journal.sqlite"
+    generator = np.random.default_rng(0)
+    seen = {}
+    for _ in range(30):
+        process = subprocess.Popen([*NETDYNO, *words], cwd=tmp_path, stdout=PIPE, stderr=PIPE, start_new_session=True)
+        time.sleep(float(generator.uniform(0.5, 2.5)))
+        reported = _readings(journal) if journal.exists() else {}
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kept = _readings(journal) if journal.exists() else {}
+        assert seen.items() <= reported.items() <= kept.items()
+        seen = kept
+    assert seen, "some of it was measured before it was killed"
+    assert run(*words, cwd=tmp_path, timeout=300).returncode == 0
+    final = _readings(journal)
+    assert seen.items() <= final.items()
+    table = load_table(tmp_path / "t")
+    method = table.conditions["method"]
+    counts = Counter(candidate for candidate, _, _ in final)
+    assert set(counts) == {*table.layers.index, *table.networks.index}
+    assert min(counts.values()) >= method["least_rounds"]
+    assert max(counts.values()) <= method["most_rounds"]
+    assert (table.layers["starts"] >= 3).all()
+    assert run(*words, cwd=tmp_path).returncode == 0
+    assert _readings(journal) == final, "what is done is not done again"
+
+
+def _readings(journal: Path) -> dict[tuple[str, int, int], bytes]:
+    with closing(sqlite3.connect(journal)) as database:
+        try:
+            rows = database.execute("SELECT candidate, start, round, latency_ns FROM visit").fetchall()
+        except sqlite3.OperationalError as error:  # killed before it wrote its first line
+            if "no such table" not in str(error):
+                raise
+            return {}
+    return {(candidate, start, number): blob for candidate, start, number, blob in rows}
 
 
 def test_closed_pipe_is_no_error(tmp_path):

@@ -20,7 +20,9 @@ pytest.importorskip("plotly", reason="the demo writes a report")
 
 from netdyno.demo import RUNTIMES, Demo, Size, clear, demo_space
 
-SMALL = Size(steps=3, predictor_samples=12, evaluations=600, front_points=5, table_budget_s=5.0, network_budget_s=3.0)
+SMALL = Size(
+    steps=3, predictor_samples=12, evaluations=600, front_points=5, table_budget_s=12.0, network_budget_s=3.0
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from netdyno.exporters.bundle import write_bundle
 from netdyno.nas.pareto import non_dominated
 from netdyno.nas.search.front import Front
-from netdyno.nas.space import Space, format_genes, parse_genes
+from netdyno.nas.space import Space, parse_genes
 from netdyno.profiler.layer import Overhead
-from netdyno.profiler.table import LookupTable, make_rows
+from netdyno.profiler.table import LookupTable, format_genes, make_rows
 from netdyno.report import facts, write_report
 from netdyno.report.breakdown import breakdown
 from netdyno.runs import BUNDLES, MEASURED_COLUMNS, Run, load_run, write_measured, write_run

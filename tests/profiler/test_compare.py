@@ -11,7 +11,9 @@ import pytest
 
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.profiler.compare import Limit, compare_tables, parse_limit
+from netdyno.profiler.journal import Visit
 from netdyno.profiler.layer import Linear
+from netdyno.profiler.samples import make_samples
 from netdyno.profiler.table import LookupTable, make_rows
 
 Refuses = Callable[[Callable[[], object]], str]
@@ -49,6 +51,42 @@ def test_noise_is_not_called_a_change() -> None:
         first, second = (table(truth * np.exp(generator.normal(0, 0.01 / 1.96, 200))) for _ in range(2))
         alarms += any(change.significant for change in compare_tables(first, second).changes)
     assert alarms <= 0.14 * runs  # 5 % are expected; more than 7 of 50 has a chance below one in a thousand
+
+
+def with_samples(truth: np.ndarray, generator: np.random.Generator, between: float, within: float) -> LookupTable:
+    """A table whose three process starts differ by ``between`` and whose rounds differ by ``within``."""
+    visits: dict[str, list[Visit]] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    for i, value in enumerate(truth):
+        starts = [value * np.exp(generator.normal(0, between)) for _ in range(3)]
+        visits[Linear(1 + i, 1).key] = own = [
+            Visit(start, number, np.array([middle * np.exp(generator.normal(0, within))]))
+            for start, middle in enumerate(starts)
+            for number in range(4)
+        ]
+        rows[Linear(1 + i, 1).key] = {"latency_ms": float(np.median([visit.latency_ms[0] for visit in own]))}
+    return LookupTable("t", {}, make_rows("layer", rows), samples=make_samples(visits))
+
+
+def test_process_starts_that_differ_are_not_called_a_change() -> None:
+    """Rounds agree to 0.1 % and starts to 2 %: judged by rounds alone nearly every layer would stand out."""
+    generator = np.random.default_rng(0)
+    truth = generator.uniform(1, 3, 100)
+    alarms = 0
+    for _ in range(50):
+        first, second = (with_samples(truth, generator, 0.02, 0.001) for _ in range(2))
+        alarms += any(change.significant for change in compare_tables(first, second).changes)
+    assert alarms <= 7
+
+
+def test_a_change_beyond_what_starts_do_is_found() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.uniform(1, 3, 100)
+    slower = truth.copy()
+    slower[:20] *= 1.2
+    before, after = (with_samples(each, generator, 0.02, 0.001) for each in (truth, slower))
+    found = {change.layer for change in compare_tables(after, before).offences(FIVE)}
+    assert found == {Linear(1 + i, 1).key for i in range(20)}
 
 
 def test_slower_layers_are_named_the_worst_first() -> None:

@@ -48,13 +48,27 @@ def test_what_is_written_is_read(path: Path) -> None:
         journal.memory("a", 4096)
         journal.failure("c", "died")
         journal.failure("c", "died again")
-        assert {name: [list(v) for v in visits] for name, visits in journal.visits().items()} == {
+        assert {name: [list(v.latency_ms) for v in visits] for name, visits in journal.visits().items()} == {
             "a": [[7e-6]],
             "b": [[1.0, 2.5], [3.0]],
         }
+        assert [(v.start, v.round) for v in journal.visits()["b"]] == [(1, 1), (1, 2)]
         assert journal.memories() == {"a": 4096}
         assert journal.failures() == {"c": ["died", "died again"]}
-        assert journal.starts() == {"a": 1, "b": 1}
+
+
+def test_a_flag_is_on_every_visit_of_its_round_and_start(path: Path) -> None:
+    for start in (1, 2):
+        with Journal(path, CONDITIONS) as journal:
+            for number in (1, 2):
+                journal.visit("a", number, _ns(1))
+                journal.visit("b", number, _ns(1))
+            if start == 2:
+                journal.flag(1, "throttled by heat")
+            flagged = {
+                (name, v.start, v.round): v.flag for name, own in journal.visits().items() for v in own if v.flag
+            }
+    assert flagged == {("a", 2, 1): "throttled by heat", ("b", 2, 1): "throttled by heat"}
 
 
 def test_the_same_conditions_go_on_as_another_start(path: Path) -> None:
@@ -62,8 +76,10 @@ def test_the_same_conditions_go_on_as_another_start(path: Path) -> None:
         with Journal(path, dict(reversed(CONDITIONS.items()))) as journal:
             assert journal.start == start
             journal.visit("a", 1, _ns(start))
-            assert journal.starts() == {"a": start}
-            assert [int(v[0] * 1e6 + 0.5) for v in journal.visits()["a"]] == list(range(1, start + 1))
+            visits = journal.visits()["a"]
+            assert [(v.start, int(v.latency_ms[0] * 1e6 + 0.5)) for v in visits] == [
+                (each, each) for each in range(1, start + 1)
+            ]
 
 
 def test_other_conditions_are_refused_and_nothing_is_lost(path: Path, refuses: Refuses) -> None:
@@ -99,8 +115,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(path: Path) -> None:
             acknowledged = 50 + len(writer.stdout.read().splitlines())
         assert writer.returncode == -signal.SIGKILL
         with Journal(path, CONDITIONS) as journal:
-            visits = journal.visits()["a"][-acknowledged - 1 :]
-            starts = journal.starts()["a"]
+            every = journal.visits()["a"]
+            visits = [visit.latency_ms for visit in every[-acknowledged - 1 :]]
+            starts = len({visit.start for visit in every})
         first = [round(float(visit[0]) * 1e6) for visit in visits]
         first = first[first.index(1) :] if 1 in first else first
         assert len(first) in (acknowledged, acknowledged + 1), "at most the one in flight may differ"
@@ -130,7 +147,10 @@ def test_what_is_no_journal(content: bytes, path: Path, refuses: Refuses) -> Non
         "INSERT INTO visit VALUES ('a', 1, 1, 'text')",
         "INSERT INTO visit VALUES (x'ff', 1, 1, x'0000000000000000')",
         "INSERT INTO memory VALUES ('a', 'much')",
+        "INSERT INTO visit VALUES ('a', 1, 0, x'0000000000000000')",
         "INSERT INTO failure VALUES ('a', x'00')",
+        "INSERT INTO flag VALUES ('one', 1, 'hot')",
+        "INSERT INTO flag VALUES (1, 1, x'00')",
         "DROP TABLE visit; CREATE TABLE visit (a, b)",
         "DROP TABLE run; CREATE TABLE run (a, b)",
     ],
@@ -151,13 +171,14 @@ def test_damaged_files(data: st.DataObject, tmp_path: Path, survives: Survives) 
 
     def read() -> None:
         with Journal(path, CONDITIONS) as journal:
-            journal.visits(), journal.memories(), journal.failures(), journal.starts()
+            journal.visits(), journal.memories(), journal.failures(), journal.flags()
 
     template = tmp_path / "template.sqlite"
     if not template.exists():
         with Journal(template, CONDITIONS) as journal:
-            for visit in range(20):
+            for visit in range(1, 21):
                 journal.visit("a", visit, _ns(*range(1, 50)))
+                journal.flag(visit, "hot")
     for leftover in tmp_path.glob("journal.sqlite*"):
         leftover.unlink(missing_ok=True)
     content = bytearray(template.read_bytes())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError, UnknownName
@@ -41,12 +43,19 @@ class Candidate:
         return self.artifact
 
 
-def kill_workers() -> None:
-    """SIGKILL the worker processes that this process started."""
+def own_workers() -> list[int]:
+    """The worker processes that this process started."""
     own = os.getpid()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _parent(entry) == own and b"netdyno" in (entry / "cmdline").read_bytes():
-            os.kill(int(entry.name), signal.SIGKILL)
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and _parent(entry) == own and b"netdyno" in (entry / "cmdline").read_bytes()
+    ]
+
+
+def kill_workers() -> None:
+    for process in own_workers():
+        os.kill(process, signal.SIGKILL)
 
 
 def _parent(process: Path) -> int | None:
@@ -69,22 +78,81 @@ def test_rounds_are_counted_and_a_second_run_takes_nothing(
         with Journal(path, _conditions()) as journal:
             Bench(cpu, ONNX, candidates, journal, QUICK).run()
             assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 3)
-            assert set(journal.starts().values()) == {1}
-            assert all((visit > 0).all() for visits in journal.visits().values() for visit in visits)
+            visits = [visit for own in journal.visits().values() for visit in own]
+            assert {visit.start for visit in visits} == {1, 2, 3}
+            assert all((visit.latency_ms > 0).all() for visit in visits)
     assert not any(candidate.made for candidate in candidates.values()), "the second run opened something"
 
 
-def test_beyond_the_budget_everything_is_visited_once(
+def test_every_start_is_a_process_of_its_own(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
+    workers: dict[str, set[int]] = {}
+
+    def tell(stage: str, done: int, total: int, note: str = "") -> None:
+        workers.setdefault(note.partition(",")[0], set()).update(own_workers())
+
+    candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal:
+        Bench(cpu, ONNX, candidates, journal, replace(QUICK, least_rounds=6, most_rounds=6), tell).run()
+        for own in journal.visits().values():
+            assert Counter(visit.start for visit in own) == {1: 2, 2: 2, 3: 2}
+    first, second, third = (workers[f"start {number} of 3"] for number in (1, 2, 3))
+    assert first and second and third
+    assert not first & second and not second & third and not first & third
+
+
+def test_a_spent_budget_is_the_end_and_the_same_command_goes_on(
     cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
 ) -> None:
-    """Even where an earlier run was interrupted before it came to all of them."""
     candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
-    hurried = Method(budget_s=1e-9, visit_s=0.0005, warm_up_s=0.0005)
+    hurried = replace(QUICK, budget_s=1e-9)
     with Journal(tmp_path / JOURNAL, _conditions()) as journal:
-        journal.visit(tiny_layers[0].key, 1, np.array([1000]))
         Bench(cpu, ONNX, candidates, journal, hurried).run()
-        assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 1)
-        assert set(journal.memories()) == set(candidates) - {tiny_layers[0].key}
+        assert journal.visits() == {}
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal:
+        Bench(cpu, ONNX, candidates, journal, QUICK).run()
+        assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 3)
+
+
+def test_a_small_budget_goes_to_the_lower_ranks_and_to_latency(
+    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
+) -> None:
+    order: list[str] = []
+
+    class Noted(Journal):
+        def visit(self, candidate: str, round: int, latency_ns: NDArray[np.int64]) -> None:
+            order.append(candidate)
+            super().visit(candidate, round, latency_ns)
+
+        def memory(self, candidate: str, peak_bytes: int) -> None:
+            order.append(f"memory of {candidate}")
+            super().memory(candidate, peak_bytes)
+
+    candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
+    ranks = {layer.key: 1 for layer in tiny_layers[:2]}
+    with Noted(tmp_path / JOURNAL, _conditions()) as journal:
+        Bench(cpu, ONNX, candidates, journal, replace(QUICK, memory=True), ranks=ranks).run()
+    first = order[: len(candidates)]
+    assert set(first[:2]) == {layer.key for layer in tiny_layers[2:]}
+    assert set(first[2:]) == set(ranks)
+
+
+def test_a_round_in_which_the_device_was_not_itself_is_flagged(
+    cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
+) -> None:
+    layers = tiny_layers[-2:]
+    faults = iter([["throttled by heat"], [], []])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CpuDevice, "faults", lambda *_: next(faults, []))
+        table = profile_layers(layers, cpu, ONNX, subject="x", method=QUICK, out=tmp_path / "a")
+    assert table.conditions["flagged_rounds"] == {"throttled by heat": 1}
+    assert (table.layers["valid"] == 1).all()
+    assert (table.layers["starts"] == 2).all(), "flagged visits are left out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CpuDevice, "faults", lambda *_: ["throttled by heat"])
+        table = profile_layers(layers, cpu, ONNX, subject="x", method=QUICK, out=tmp_path / "b")
+    assert (table.layers["valid"] == 0).all()
+    assert set(table.layers["method"]) == {"flagged: throttled by heat"}
+    assert (table.layers["latency_ms"] > 0).all(), "what was read is still told"
 
 
 def test_memory_is_made_up_for_where_an_earlier_run_left_it_out(
@@ -103,7 +171,7 @@ def test_a_killed_worker_costs_one_visit(cpu: CpuDevice, tiny_layers: list[Layer
     killed = []
 
     def tell(stage: str, done: int, total: int, note: str = "") -> None:
-        if not killed and note.startswith("round 2"):
+        if not killed and "round 2" in note:
             kill_workers()
             killed.append(note)
 
@@ -112,7 +180,7 @@ def test_a_killed_worker_costs_one_visit(cpu: CpuDevice, tiny_layers: list[Layer
         assert killed
         assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 3)
         assert [len(reasons) for reasons in journal.failures().values()] == [1]
-        assert set(journal.starts().values()) == {2}
+        assert {visit.start for visits in journal.visits().values() for visit in visits} == {1, 2, 3, 4}
 
 
 def test_a_candidate_that_always_kills_is_given_up(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
