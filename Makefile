@@ -5,7 +5,9 @@ EXTRAS ?= train,report,dev
 DEMO ?= demo
 PYTEST_ARGS ?= -m "not slow"
 
-.PHONY: demo test check format links wheel wheel-check clean
+FUZZ_SECONDS ?= 60
+
+.PHONY: demo test check format fuzz links wheel wheel-check clean
 
 demo: .venv/.installed
 	$(BIN)/netdyno demo --out $(DEMO)
@@ -17,6 +19,12 @@ check: .venv/.installed links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Every parser of other people's files for a minute each, on two cores.
+fuzz: .venv/.installed
+	mkdir -p build/fuzz
+	$(BIN)/python fuzz/fuzz.py --list 2>/dev/null | (cd build/fuzz && xargs -P 2 -I TARGET sh -c \
+		'../../$(BIN)/python ../../fuzz/fuzz.py TARGET $(FUZZ_SECONDS) >TARGET.log 2>&1 || { cat TARGET.log; exit 255; }')
 
 format: .venv/.installed
 	$(BIN)/ruff check --fix .

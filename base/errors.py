@@ -25,7 +25,10 @@ from collections.abc import Iterable
 
 
 class NetdynoError(Exception):
-    """The root of the tree; its message is one line that says what, where, and what to do."""
+    """The root of the tree; its message is one line that says what, where, and what to do.
+
+    Names in it may come from anybody's file: what breaks a line or moves a terminal's cursor is not repeated.
+    """
 
     exit_code = 70
 
@@ -37,7 +40,7 @@ class NetdynoError(Exception):
         layer: str | None = None,
         artifact: str | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(_one_line(message))
         self.device = device
         self.layer = layer
         self.artifact = artifact
@@ -46,6 +49,10 @@ class NetdynoError(Exception):
         """What the error is about, without the empty fields."""
         fields = {"device": self.device, "layer": self.layer, "artifact": self.artifact}
         return {name: value for name, value in fields.items() if value is not None}
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(text.split()))
 
 
 class CheckFailed(NetdynoError):

@@ -128,6 +128,18 @@ def require_writable(path: Path) -> Path:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
+def read_bytes(path: Path) -> bytes:
+    """A file's content.
+
+    Raises:
+        InputError: no such file, or not readable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def read_text(path: Path) -> str:
     """A UTF-8 text file's content.
 
@@ -135,9 +147,7 @@ def read_text(path: Path) -> str:
         InputError: no such file, not readable, or not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        return read_bytes(path).decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file") from error
 

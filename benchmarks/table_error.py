@@ -1,9 +1,9 @@
 """How wrong a table is on networks that it was not calibrated on, and how far two runs of it agree.
 
-``python benchmarks/table_error.py RUNTIME [RESOLUTION…]`` profiles OFA MobileNetV3 width 1.0 on one thread of this CPU,
-twice from scratch where there is one resolution, and prints one JSON line: the error of the calibrated cost on 40
-unseen random networks beside the noise floor, that of the plain sum of isolated layers from the same run, the seconds
-each run took, and the agreement of the two. A run whose noise floor is above 1.5 % is void.
+``python benchmarks/table_error.py RUNTIME [RESOLUTION…]`` profiles OFA MobileNetV3 width 1.0 on one thread of this
+CPU, twice from scratch where there is one resolution, and prints one JSON line: the error of the calibrated cost on
+40 unseen random networks beside the noise floor, that of the plain sum of isolated layers from the same run, the
+seconds each run took, and the agreement of the two. A run whose noise floor is above 1.5 % is void.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ conv          weight (O,I/groups,k,k),    stride, padding (same on each side), g
               bias (O,)
 linear        weight (out,in), bias       –
 relu          –                           –
+swish         –                           – (x · sigmoid(x))
 h_swish       –                           – (x · relu6(x+3) / 6)
 h_sigmoid     –                           – (relu6(x+3) / 6)
 global_mean   –                           – (over height and width, kept as 1×1)
@@ -111,7 +112,7 @@ class GraphBuilder:
         return self._node("linear", (x,), name, shape, {"weight": weight, "bias": bias})
 
     def unary(self, op: str, x: str) -> str:
-        """An operator without weights that keeps the shape: relu, h_swish, h_sigmoid, identity, zero."""
+        """An operator without weights that keeps the shape: relu, swish, h_swish, h_sigmoid, identity, zero."""
         return self._node(op, (x,), f"{x}.{op}", self._shapes[x])
 
     def global_mean(self, x: str) -> str:

@@ -102,6 +102,14 @@ def _reshape(x: str, output: str, shape: tuple[int, ...]) -> Sequence[NodeProto]
     ]
 
 
+def _swish(_: Graph, node: Node) -> Sequence[NodeProto]:
+    (x,), gate = node.inputs, f"{node.output}.gate"
+    return [
+        helper.make_node("Sigmoid", (x,), (gate,), gate),
+        helper.make_node("Mul", (x, gate), (node.output,), node.output),
+    ]
+
+
 def _zero(_: Graph, node: Node) -> Sequence[NodeProto]:
     return [helper.make_node("Sub", node.inputs * 2, (node.output,), node.output)]
 
@@ -110,6 +118,7 @@ EMITTERS: dict[str, Emitter] = {
     "conv": _conv,
     "linear": _plain("Gemm", transB=1),
     "relu": _plain("Relu"),
+    "swish": _swish,
     "h_swish": _plain("HardSwish"),
     "h_sigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
     "global_mean": _plain("GlobalAveragePool"),

@@ -163,6 +163,15 @@ def _h_swish(writing: _Writing, node: Node, _: int) -> None:
     writing.emit(Op.HARD_SWISH, node, schema.HardSwishOptionsT())
 
 
+def _swish(writing: _Writing, node: Node, _: int) -> None:
+    """The input times its sigmoid: TFLite has no operator of its own for it."""
+    (name,) = node.inputs
+    x, shape = writing.activation(name), nhwc_shape(writing.graph.shapes[name])
+    gate = writing.model.activation(f"{node.output}.gate", shape)
+    writing.model.operator(Op.LOGISTIC, (x,), gate)
+    writing.emit(Op.MUL, node, schema.MulOptionsT(), inputs=(x, gate))
+
+
 def _h_sigmoid(writing: _Writing, node: Node, _: int) -> None:
     """relu6(x + 3) · 1/6: TFLite has no operator of its own for it."""
     model = writing.model
@@ -230,6 +239,7 @@ EMITTERS: dict[str, Callable[[_Writing, Node, int], None]] = {
     "conv": _conv,
     "linear": _linear,
     "relu": _relu,
+    "swish": _swish,
     "h_swish": _h_swish,
     "h_sigmoid": _h_sigmoid,
     "global_mean": _global_mean,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from netdyno.base.errors import InputError
 from netdyno.base.registry import Registry
 from netdyno.exporters.graph import Graph, join
-from netdyno.profiler.layer import Layer
+from netdyno.profiler.layers import Layer
 from netdyno.profiler.lower import Weights, lower
 
 SPACES = Registry("space", "netdyno.spaces")

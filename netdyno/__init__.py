@@ -120,16 +120,20 @@ def load_table(path: str | Path) -> LookupTable:
     return load_table(Path(path))
 
 
-def import_table(path: str | Path, format: str) -> LookupTable:
-    """Read a table in another project's format, ``ofa-yaml`` for one.
+def import_table(
+    path: str | Path, format: str, *, device: str = "", runtime: str = "", precision: str = ""
+) -> LookupTable:
+    """Read a table in another project's format; what to pick, where a file holds several tables.
+
+    Formats: aihub-perf, benchmark-model, ofa-yaml, onnxruntime-json, single-path-json, tfnas-csv, trtexec-json.
 
     Raises:
-        UnknownName: no such format.
-        InputError: not a table of that format.
+        UnknownName: no such format, or nothing of that name to pick.
+        InputError: not a table of that format, or several of which none was picked.
     """
-    from netdyno.profiler.formats import import_table
+    from netdyno.profiler.formats import Choice, import_table
 
-    return import_table(Path(path), format)
+    return import_table(Path(path), format, Choice(device, runtime, precision))
 
 
 def fit_cost(

@@ -10,7 +10,7 @@ from netdyno.base.errors import NetdynoError
 from netdyno.devices.device import Device, Settings, open_device
 from netdyno.devices.rapl import rapl_meters
 from netdyno.exporters.writers import write
-from netdyno.profiler.layer import Overhead
+from netdyno.profiler.layers import Overhead
 from netdyno.profiler.lower import lower
 
 EXTRAS = {

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.exporters.graph import Graph, GraphBuilder
-from netdyno.profiler.layer import (
+from netdyno.profiler.layers import (
     Add,
     AvgPool,
     Conv,

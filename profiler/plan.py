@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from netdyno.base.errors import InputError
 from netdyno.exporters.graph import Graph
 from netdyno.profiler.cost.cost import LayeredSpace, layer_counts
-from netdyno.profiler.layer import Layer
+from netdyno.profiler.layers import Layer
 from netdyno.profiler.lower import Weights, random_weights
 from netdyno.profiler.table import format_genes
 

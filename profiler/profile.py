@@ -22,7 +22,7 @@ from netdyno.exporters.graph import Graph
 from netdyno.exporters.writers import write
 from netdyno.profiler.calibrate import calibrate_table
 from netdyno.profiler.journal import Journal, Visit
-from netdyno.profiler.layer import Layer, Overhead
+from netdyno.profiler.layers import Layer, Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method
 from netdyno.profiler.plan import BETWEEN, CALIBRATION, VALIDATION, Networks, NetworkSpace, make_plan

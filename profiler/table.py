@@ -22,7 +22,7 @@ import pandas as pd
 from netdyno.base.errors import InputError, TableInvalid
 from netdyno.base.files import read_text, write_atomic
 from netdyno.base.rows import read_rows
-from netdyno.profiler.layer import Layer, parse_layer
+from netdyno.profiler.layers import Layer, parse_layer
 from netdyno.profiler.samples import empty_samples, read_samples, write_samples
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from netdyno.nas.space import GeneGroup
 from netdyno.nas.spaces.slots import Slot, SlottedSpace
-from netdyno.profiler.layer import Conv, FBNetBlock, GlobalPool, Layer, Linear
+from netdyno.profiler.layers import Conv, FBNetBlock, GlobalPool, Layer, Linear
 
 BLOCKS = {
     "k3_e1": (3, 1, 1),

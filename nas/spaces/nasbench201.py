@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netdyno.exporters.graph import Graph, GraphBuilder
 from netdyno.nas.space import GeneGroup, Population
 from netdyno.nas.spaces.slots import Slot, SlottedSpace
-from netdyno.profiler.layer import Add, AvgPool, Conv, GlobalPool, Linear, Norm, PreConv, PreResidual, Zero
+from netdyno.profiler.layers import Add, AvgPool, Conv, GlobalPool, Linear, Norm, PreConv, PreResidual, Zero
 from netdyno.profiler.lower import Weights, lower, no_weights
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

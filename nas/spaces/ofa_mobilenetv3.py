@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.nas.space import GeneGroup, Population, Space
-from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
+from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
 
 KERNELS = (3, 5, 7)
 EXPANSIONS = (3, 4, 6)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.nas.space import Population, Space
-from netdyno.profiler.layer import Layer
+from netdyno.profiler.layers import Layer
 
 MOST_CLASSES = 100_000
 

@@ -31,7 +31,7 @@ from netdyno.nas.supernets.subnet import (
     recalibrate,
     resize,
 )
-from netdyno.profiler.layer import MBConv, make_divisible
+from netdyno.profiler.layers import MBConv, make_divisible
 
 
 class StaticConv(nn.Module):

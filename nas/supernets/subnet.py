@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from netdyno.exporters.graph import Graph
 from netdyno.nas.space import Population, Space
-from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv
+from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv
 
 CALIBRATION_IMAGES = 512
 
@@ -21,10 +21,12 @@ Folded = dict[str, NDArray[np.float32]]
 
 
 def activate(x: Tensor, act: str) -> Tensor:
-    """Apply ``none``, ``relu`` or ``h_swish``."""
+    """Apply one of :data:`netdyno.profiler.layers.ACTIVATIONS`."""
     match act:
         case "relu":
             return F.relu(x)
+        case "swish":
+            return F.silu(x)
         case "h_swish":
             return F.hardswish(x)
         case _:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Lookup tables: show, check, diff, list, import.", no_args_is_help=True, rich_markup_mode=None)
 
 DEFAULT_LIMIT = "latency:5%"
+FORMATS_HELP = (
+    "aihub-perf, benchmark-model (log, CSV or proto), ofa-yaml, onnxruntime-json, single-path-json, tfnas-csv, "
+    "trtexec-json."
+)
 MOST_LINES = 20
 SHOWN = ("latency_ms", "latency_ms_low", "latency_ms_high", "memory_bytes", "samples")
 
@@ -164,19 +168,26 @@ def list_tables(
 @app.command("import")
 def import_command(
     path: Annotated[Path, typer.Argument(help="A file or folder of that format.")],
-    format: Annotated[str, typer.Option(help="ofa-yaml.")],
+    format: Annotated[str, typer.Option(help=FORMATS_HELP)],
     out: Annotated[Path, typer.Option(help="Folder for the table.")],
+    device: Annotated[str, typer.Option(help="Which of the file's devices, if it has several.")] = "",
+    runtime: Annotated[str, typer.Option(help="Which of the file's runtimes.")] = "",
+    precision: Annotated[str, typer.Option(help="Which of the file's precisions.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Turn another project's table into one of ours."""
-    from netdyno.profiler.formats import import_table
+    """Turn another project's table, or a profile of a whole model, into a table of ours."""
+    from netdyno.profiler.formats import Choice, import_table
 
-    table = import_table(path, format)
+    table = import_table(path, format, Choice(device, runtime, precision))
     table.check()
     table.save(out)
-    say(f"{len(table.layers)} layers -> {out}")
+    refused = int((table.layers["valid"] == 0).sum() + (table.networks["valid"] == 0).sum())
+    counts = {"layers": len(table.layers), "networks": len(table.networks), "refused": refused}
+    say(f"{counts['layers']} layers, {counts['networks']} networks -> {out}")
+    if refused:
+        say(f"{refused} of them are no measurements and not valid: their rows say why")
     if as_json:
-        emit({"table": str(out), "name": table.name, "layers": len(table.layers)})
+        emit({"table": str(out), "name": table.name, **counts})
 
 
 def _flat(value: Any) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from netdyno.nas.space import Population, Space
 from netdyno.profiler.cost.cost import LayerCost
-from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv
+from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv
 
 
 @dataclass(frozen=True)

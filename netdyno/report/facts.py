@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from netdyno.base.units import format_bytes
-from netdyno.profiler.layer import Overhead
+from netdyno.profiler.layers import Overhead
 from netdyno.profiler.table import LookupTable
 from netdyno.runs import Run
 

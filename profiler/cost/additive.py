@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from netdyno.base.errors import InputError, TableInvalid
 from netdyno.profiler.cost.between import between_rows
 from netdyno.profiler.cost.cost import CHUNK, Floats, LayerCost, LayeredSpace
-from netdyno.profiler.layer import Layer, Overhead
+from netdyno.profiler.layers import Layer, Overhead
 from netdyno.profiler.table import METRICS, LookupTable, parse_row
 
 

@@ -11,7 +11,7 @@ from dataclasses import fields
 
 import pandas as pd
 
-from netdyno.profiler.layer import Layer
+from netdyno.profiler.layers import Layer
 from netdyno.profiler.table import parse_row
 
 Family = tuple[object, ...]

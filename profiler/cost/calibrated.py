@@ -22,7 +22,7 @@ from netdyno.base.errors import InputError
 from netdyno.exporters.graph import FP32_BYTES
 from netdyno.profiler.cost.additive import AdditiveCost
 from netdyno.profiler.cost.cost import Floats, LayerCost, LayeredSpace
-from netdyno.profiler.layer import Layer
+from netdyno.profiler.layers import Layer
 from netdyno.profiler.lower import lower, no_weights
 from netdyno.profiler.work import work
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.objective import Optimisable
-from netdyno.profiler.layer import Layer
+from netdyno.profiler.layers import Layer
 
 Floats = NDArray[np.float64]
 CHUNK = 4096

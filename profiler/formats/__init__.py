@@ -5,17 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 from netdyno.base.registry import Registry
+from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.table import LookupTable
 
+__all__ = ["FORMATS", "Choice", "import_table"]
+
 FORMATS = Registry("table format", "netdyno.table_formats")
+EVERYTHING = Choice()
 
 
-def import_table(path: Path, format: str) -> LookupTable:
+def import_table(path: Path, format: str, choice: Choice = EVERYTHING) -> LookupTable:
     """Read a table in another project's format.
+
+    Rows that no measurement can give are kept as not valid, and say why. ``choice`` picks a device, runtime and
+    precision from a file that holds several; a table is of one.
 
     Raises:
         UnknownName: no such format.
-        InputError: not a table of that format.
+        InputError: not a table of that format, or of several devices of which none was chosen.
     """
-    table: LookupTable = FORMATS.load(format)(path)
+    table: LookupTable = FORMATS.load(format)(path, choice)
     return table

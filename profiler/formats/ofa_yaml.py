@@ -15,7 +15,8 @@ import yaml
 
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_text
-from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
+from netdyno.profiler.formats.choice import Choice
+from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
 from netdyno.profiler.table import LookupTable, make_rows, parse_row
 
 _FILE = re.compile(r"(\d+)_lookup_table\.ya?ml")
@@ -27,12 +28,13 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 NORMAL_95 = 1.96
 
 
-def read_ofa_yaml(path: Path) -> LookupTable:
+def read_ofa_yaml(path: Path, choice: Choice) -> LookupTable:
     """A folder of such files, or one of them, as a table whose rows carry the network's input size.
 
     Raises:
         InputError: no such files there, or one that cannot be understood.
     """
+    choice.forbid(path)
     files = [path] if path.is_file() else sorted(path.glob("*_lookup_table.y*ml"))
     sizes = {file: match[1] for file in files if (match := _FILE.fullmatch(file.name))}
     if not files or len(sizes) < len(files):

@@ -54,3 +54,9 @@ def test_unknown_names_point_to_known_ones(name: str, known: list[str], hint: st
     error = UnknownName("format", name, iter(known))
     assert str(error) == f"unknown format {name!r}; {hint}"
     assert error.known == sorted(known)
+
+
+def test_a_message_is_one_line_whatever_names_are_in_it() -> None:
+    for hostile in ("a\nb", "a\x1cb", "a\x1b[2Jb", "a\u2028b", "a\0b"):
+        message = str(InputError(f"no layer {hostile}"))
+        assert len(message.splitlines()) == 1 and message.isprintable()

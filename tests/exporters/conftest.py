@@ -97,6 +97,7 @@ def run_torch(graph: Graph, inputs: dict[str, Any]) -> dict[str, Any]:
         "conv": conv,
         "linear": lambda _, x, weight, bias: F.linear(x, weight, bias),
         "relu": lambda _, x: F.relu(x),
+        "swish": lambda _, x: F.silu(x),
         "h_swish": lambda _, x: F.hardswish(x),
         "h_sigmoid": lambda _, x: F.hardsigmoid(x),
         "global_mean": lambda _, x: x.mean((2, 3), keepdim=True),
@@ -167,7 +168,7 @@ def build_every_operator() -> dict[str, Graph]:
         builder = GraphBuilder(name)
         graphs[name] = builder.build(build(builder, builder.input("x", shape)))
 
-    for op in ("relu", "h_swish", "h_sigmoid", "identity", "zero"):
+    for op in ("relu", "swish", "h_swish", "h_sigmoid", "identity", "zero"):
         add(op, (1, 6, 5, 7), lambda b, x, op=op: b.unary(op, x))
         add(f"{op}-flat", (2, 6), lambda b, x, op=op: b.unary(op, x))
     for kernel in (1, 3, 5, 7):

@@ -82,7 +82,7 @@ def test_a_cell_computes_the_sum_of_its_edges() -> None:
     from netdyno.exporters import write
     from netdyno.exporters.graph import GraphBuilder
     from netdyno.nas.spaces.nasbench201 import EDGES, OPERATIONS, _cell
-    from netdyno.profiler.layer import Add, AvgPool, Zero
+    from netdyno.profiler.layers import Add, AvgPool, Zero
     from netdyno.profiler.lower import lower
 
     chosen = [OPERATIONS.index(name) for name in ("avg_pool_3x3", "skip_connect", "none", "avg_pool_3x3")]

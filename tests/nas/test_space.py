@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.nas.space import format_space, make_space, parse_genes, parse_space
 from netdyno.nas.spaces.ofa_mobilenetv3 import DEPTHS, UNIT_BLOCKS, UNITS, OfaMobileNetV3
-from netdyno.profiler.layer import Conv, GlobalPool, Linear, MBConv
+from netdyno.profiler.layers import Conv, GlobalPool, Linear, MBConv
 from netdyno.profiler.table import format_genes
 
 Refuses = Callable[[Callable[[], object]], str]

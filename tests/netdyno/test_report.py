@@ -22,7 +22,7 @@ from netdyno.exporters.bundle import write_bundle
 from netdyno.nas.pareto import non_dominated
 from netdyno.nas.search.front import Front
 from netdyno.nas.space import Space, parse_genes
-from netdyno.profiler.layer import Overhead
+from netdyno.profiler.layers import Overhead
 from netdyno.profiler.table import LookupTable, format_genes, make_rows
 from netdyno.report import facts, write_report
 from netdyno.report.breakdown import breakdown

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from netdyno.devices.cpu import CpuDevice
-from netdyno.profiler.layer import (
+from netdyno.profiler.layers import (
     ACTIVATIONS,
     Add,
     AvgPool,

@@ -8,7 +8,7 @@ import pytest
 
 from netdyno.base.errors import TableInvalid
 from netdyno.profiler.cost.additive import AdditiveCost
-from netdyno.profiler.layer import Conv, GlobalPool, Layer, Linear, Overhead
+from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, Overhead
 from netdyno.profiler.table import LookupTable, make_rows
 
 Refuses = Callable[[Callable[[], object]], str]

@@ -6,7 +6,7 @@ import pytest
 from netdyno.base.errors import InputError
 from netdyno.nas.space import make_space
 from netdyno.profiler.cost.between import between_rows
-from netdyno.profiler.layer import GlobalPool, Linear
+from netdyno.profiler.layers import GlobalPool, Linear
 from netdyno.profiler.table import LookupTable, make_rows
 
 COLUMNS = ["latency_ms", "memory_bytes"]

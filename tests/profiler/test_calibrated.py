@@ -16,7 +16,7 @@ from netdyno.nas.space import make_space
 from netdyno.profiler.calibrate import calibrate_table
 from netdyno.profiler.cost.additive import AdditiveCost, compile_cost
 from netdyno.profiler.cost.calibrated import LEAST, CalibratedCost, Calibration, fit_calibration, quantities
-from netdyno.profiler.layer import Overhead
+from netdyno.profiler.layers import Overhead
 from netdyno.profiler.plan import Networks, make_plan
 from netdyno.profiler.table import LookupTable, load_table, make_rows
 

@@ -12,7 +12,7 @@ import pytest
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.profiler.compare import Limit, compare_tables, parse_limit
 from netdyno.profiler.journal import Visit
-from netdyno.profiler.layer import Linear
+from netdyno.profiler.layers import Linear
 from netdyno.profiler.samples import make_samples
 from netdyno.profiler.table import LookupTable, make_rows
 

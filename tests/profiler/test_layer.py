@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdyno.profiler.layer import (
+from netdyno.profiler.layers import (
     KINDS,
     Conv,
     GlobalPool,
@@ -50,6 +50,10 @@ def test_a_key_is_plain_text() -> None:
         "",
         "conv",
         "convolution-h:1",
+        "operator-position:1-type:a-name:\udcbb",
+        "operator-position:1-type:%ff-name:a",
+        "operator-position:1-type:a-name:%41",
+        "operator-position:-1-type:a-name:b",
         "overhead-h:1",
         "linear-cin:4",
         "linear-cin:4-cout:0",

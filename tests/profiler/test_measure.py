@@ -18,7 +18,7 @@ from netdyno.devices.cpu import CpuDevice, CpuSession
 from netdyno.devices.device import Samples, Settings
 from netdyno.exporters.writers import write
 from netdyno.profiler.journal import Journal
-from netdyno.profiler.layer import Layer, Overhead
+from netdyno.profiler.layers import Layer, Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method, check_metrics
 from netdyno.profiler.model import profile_model

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netdyno.base.errors import TableInvalid
-from netdyno.profiler.layer import Linear, Overhead
+from netdyno.profiler.layers import Linear, Overhead
 from netdyno.profiler.table import COLUMNS, DESCRIPTOR, LookupTable, load_table, make_rows, parse_row
 
 Refuses = Callable[[Callable[[], object]], str]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from netdyno.base.errors import UnknownName
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
 from netdyno.profiler.formats import import_table
-from netdyno.profiler.layer import Conv, GlobalPool, Linear, MBConv
+from netdyno.profiler.layers import Conv, GlobalPool, Linear, MBConv
 from netdyno.profiler.table import load_table
 
 Refuses = Callable[[Callable[[], object]], str]

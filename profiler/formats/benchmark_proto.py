@@ -1,0 +1,86 @@
+"""``benchmark_model --op_profiling_output_mode=proto``: a ``tflite.profiling.BenchmarkProfilingData`` message.
+
+The message types are built here from their field numbers; there is no generated code to keep in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
+
+from netdyno.base.errors import InputError
+from netdyno.profiler.formats.rows import OperatorReading
+
+PACKAGE = "tflite.profiling"
+_FIELDS = {
+    "BenchmarkProfilingData": {
+        "model_name": (1, "string"),
+        "init_profile": (2, "ModelProfilingData"),
+        "runtime_profile": (3, "ModelProfilingData"),
+    },
+    "ModelProfilingData": {
+        "subgraph_profiles": (1, "SubGraphProfilingData*"),
+        "delegate_profiles": (2, "DelegateProfilingData*"),
+    },
+    "SubGraphProfilingData": {
+        "subgraph_name": (1, "string"),
+        "subgraph_index": (2, "int32"),
+        "per_op_profiles": (3, "OpProfileData*"),
+    },
+    "DelegateProfilingData": {"delegate_name": (1, "string"), "per_op_profiles": (2, "OpProfileData*")},
+    "OpProfilingStat": {"avg": (3, "int64"), "sum": (8, "int64"), "count": (9, "int64")},
+    "OpProfileData": {
+        "node_type": (1, "string"),
+        "inference_microseconds": (2, "OpProfilingStat"),
+        "times_called": (4, "int64"),
+        "name": (5, "string"),
+        "run_order": (6, "int64"),
+    },
+}
+"""Field numbers and types of what is read of each message; ``*`` is repeated."""
+_SCALARS = {"string": 9, "int32": 5, "int64": 3}
+_MESSAGE, _OPTIONAL, _REPEATED = 11, 1, 3
+
+
+def parse_profile(content: bytes, source: str) -> list[OperatorReading]:
+    """The operators of the inferences, those of delegates behind those of subgraphs, each in run order.
+
+    Raises:
+        InputError: ``source`` is no such message.
+    """
+    profile = message_type("BenchmarkProfilingData")()
+    try:
+        profile.ParseFromString(content)
+    except message.DecodeError as error:
+        raise InputError(f"{source}: neither text nor a profile of benchmark_model") from error
+    runs = profile.runtime_profile
+    return [*_readings(runs.subgraph_profiles), *_readings(runs.delegate_profiles)]
+
+
+def _readings(sections: Any) -> Iterator[OperatorReading]:
+    for section in sections:
+        for each in sorted(section.per_op_profiles, key=lambda op: op.run_order):
+            statistics = each.inference_microseconds
+            mean_us = statistics.sum / statistics.count if statistics.count else statistics.avg
+            latency_ms = mean_us / 1e3 * max(each.times_called, 1)
+            yield OperatorReading(each.node_type, each.name, latency_ms, max(statistics.count, 0) or None)
+
+
+@cache
+def message_type(name: str) -> Any:
+    """The class of a message of :data:`PACKAGE`."""
+    file = descriptor_pb2.FileDescriptorProto(name="profiling_info.proto", package=PACKAGE, syntax="proto2")
+    for title, fields in _FIELDS.items():
+        described = file.message_type.add(name=title)
+        for field, (number, kind) in fields.items():
+            own = described.field.add(name=field, number=number)
+            own.label = _REPEATED if kind.endswith("*") else _OPTIONAL
+            own.type = _SCALARS.get(kind, _MESSAGE)
+            if own.type == _MESSAGE:
+                own.type_name = f".{PACKAGE}.{kind.removesuffix('*')}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))

@@ -1,0 +1,72 @@
+"""Rows of imported tables: numbers that were measured, or the reason why a number cannot have been."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netdyno.base.errors import InputError
+from netdyno.base.files import read_bytes
+from netdyno.profiler.layers import Operator
+
+LARGEST_FILE = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class OperatorReading:
+    """What a foreign profile says of one operator: total time in one inference, and how many were averaged."""
+
+    type: str
+    name: str
+    latency_ms: float
+    samples: int | None = None
+
+
+def latency_row(latency_ms: float, **columns: Any) -> dict[str, Any]:
+    """A row with a latency; not valid, and why, if nothing can take that long."""
+    plausible = math.isfinite(latency_ms) and latency_ms > 0
+    known = {name: value for name, value in columns.items() if value is not None}
+    if plausible:
+        return {"latency_ms": latency_ms, "method": "imported", **known}
+    return {"latency_ms": latency_ms, "method": f"refused: a latency of {latency_ms:g} ms", "valid": 0, **known}
+
+
+def operator_rows(path: Path, readings: Iterable[OperatorReading]) -> dict[str, dict[str, Any]]:
+    """Rows of operators in execution order.
+
+    Raises:
+        InputError: there are none.
+    """
+    rows = {
+        Operator(position, reading.type, reading.name).key: latency_row(reading.latency_ms, samples=reading.samples)
+        for position, reading in enumerate(readings)
+    }
+    if not rows:
+        raise InputError(f"{path}: no operator in this profile")
+    return rows
+
+
+def read_limited(path: Path) -> bytes:
+    """A file's content, if it is of a size that such files have.
+
+    Raises:
+        InputError: it cannot be read, or is larger.
+    """
+    if path.is_file() and path.stat().st_size > LARGEST_FILE:
+        raise InputError(f"{path}: larger than any such file")
+    return read_bytes(path)
+
+
+def decode(path: Path, content: bytes) -> str:
+    """UTF-8 text.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a UTF-8 text file") from error

@@ -1,0 +1,82 @@
+"""Single-Path NAS's runtime model: JSON, latency in ms by layer number and option.
+
+``{"1": {"0": 4.49, "1": 9.2, …}, …}``: options 0 to 3 are kernel 3 with expansion 3, kernel 3 with 6, kernel 5 with
+3, kernel 5 with 6. Layers 1 to 20 are those that are searched; the first and the last block, stem and head are one
+constant of the published model, as is what a skipped layer takes. Source: Stamoulis et al. 2019.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netdyno.base.errors import InputError
+from netdyno.profiler.formats.choice import Choice
+from netdyno.profiler.formats.rows import decode, latency_row, read_limited
+from netdyno.profiler.layers import MBConv
+from netdyno.profiler.table import LookupTable, make_rows
+
+OPTIONS = {"0": (3, 3), "1": (3, 6), "2": (5, 3), "3": (5, 6)}
+"""Kernel and expansion by the option's name in the file."""
+STAGES = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2))
+"""Channels and first stride of the five stages of four searched layers."""
+STAGE_LAYERS = 4
+FIRST_SIDE, FIRST_CHANNELS = 112, 16
+CONSTANT_MS, SKIP_MS = 19.5999, 0.7
+
+
+def searched_layers() -> Iterator[dict[str, MBConv]]:
+    """The layers of each option's name, for the twenty searched places in order."""
+    side, cin = FIRST_SIDE, FIRST_CHANNELS
+    for cout, first_stride in STAGES:
+        for place in range(STAGE_LAYERS):
+            stride = 1 if place else first_stride
+            skip = int(place > 0)
+            yield {
+                option: MBConv(side, side, cin, cout, cin * expansion, kernel, stride, "relu", 0, skip)
+                for option, (kernel, expansion) in OPTIONS.items()
+            }
+            side, cin = -(-side // stride), cout
+
+
+def read_single_path_json(path: Path, choice: Choice) -> LookupTable:
+    """The searched layers as a table; places of one shape are one layer, whose latency is their mean.
+
+    Raises:
+        InputError: not such a file.
+    """
+    choice.forbid(path)
+    try:
+        content = json.loads(decode(path, read_limited(path)))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {error}") from error
+    readings: dict[str, list[float]] = {}
+    for number, layers in enumerate(searched_layers(), start=1):
+        for option, layer in layers.items():
+            readings.setdefault(layer.key, []).append(_latency(path, content, str(number), option))
+    rows = {key: latency_row(float(np.mean(own)), samples=len(own)) for key, own in readings.items()}
+    conditions = {
+        "source": "dstamoulis/single-path-nas",
+        "format": "single-path-json",
+        "batch": 1,
+        "constant_ms": CONSTANT_MS,
+        "skip_ms": SKIP_MS,
+    }
+    return LookupTable(path.stem, conditions, make_rows("layer", rows))
+
+
+def _latency(path: Path, content: Any, number: str, option: str) -> float:
+    try:
+        value = content[number][option]
+    except (KeyError, TypeError, IndexError) as error:
+        raise InputError(f"{path}: not a Single-Path model: no layer {number} with option {option}") from error
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{path}: layer {number}, option {option} is no number: {value!r:.80}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"{path}: layer {number}, option {option} is too large") from error

@@ -1,0 +1,29 @@
+"""Layers: the units of a lookup table. Within one table equal keys mean equal cost."""
+
+from netdyno.profiler.layers.fbnet import FBNetBlock
+from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead
+from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, make_divisible
+from netdyno.profiler.layers.nasbench201 import Add, AvgPool, Norm, PreConv, PreResidual, Zero
+from netdyno.profiler.layers.operator import Operator
+from netdyno.profiler.layers.parse import KINDS, parse_layer
+
+__all__ = [
+    "ACTIVATIONS",
+    "KINDS",
+    "Add",
+    "AvgPool",
+    "Conv",
+    "FBNetBlock",
+    "GlobalPool",
+    "Layer",
+    "Linear",
+    "MBConv",
+    "Norm",
+    "Operator",
+    "Overhead",
+    "PreConv",
+    "PreResidual",
+    "Zero",
+    "make_divisible",
+    "parse_layer",
+]
