@@ -19,6 +19,7 @@ from netdyno.devices.device import DEFAULT_SETTINGS, Device, DeviceInfo, LoadRea
 from netdyno.devices.host import Host, host_faults
 from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
+from netdyno.devices.operators import OperatorProfile, from_wire
 from netdyno.devices.rapl import rapl_meters
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Crashed, Worker
@@ -120,6 +121,22 @@ class CpuDevice(Device):
         """The energy counters of the processor packages, where they can be read."""
         readable, _ = rapl_meters(self._sys)
         return readable
+
+    def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
+        """Times of each operator; see :meth:`Device.profile_operators`. Each call has a process of its own."""
+        self.hold()
+        runtime = self.runtime_for(artifact, settings)
+        worker = Worker("netdyno.devices.operator_worker", runtime)
+        message = model_message(artifact, settings) | {"inferences": inferences}
+        try:
+            reply = worker.ask(Frame(message, model_arrays(artifact)), timeout_s=self.silence_s)
+        except ModelError as error:
+            raise self.refused(artifact, f"{runtime}: {error}") from error
+        except WorkerLost as error:
+            raise self.lost(artifact, error) from error
+        finally:
+            worker.end()
+        return from_wire(reply.message)
 
     def peak_memory_bytes(self, artifact: Artifact, runtime: str, settings: Settings) -> int:
         """Peak memory of an artifact, its file included, over a process that has imported the runtime only.

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.closing import Closing
-from netdyno.base.errors import InputError, UnknownName
+from netdyno.base.errors import InputError, ModelError, UnknownName
 from netdyno.base.registry import Registry
 from netdyno.devices.meters import Meter
+from netdyno.devices.operators import OperatorProfile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,6 +143,15 @@ class Device(Closing):
             UnknownName: no such runtime here.
             DeviceError: the device is busy, unreachable or lost.
         """
+
+    def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
+        """Times of each operator from the runtime's own profiler, and of whole inferences without it in between.
+
+        Raises:
+            ModelError: the runtime refuses the artifact, or has no profiler.
+            WorkerLost: the process that runs the model died.
+        """
+        raise ModelError(f"{self.id}: no profiler of operators here", device=self.id, artifact=artifact.name)
 
     def meters(self) -> tuple[Meter, ...]:
         """The energy meters that can be read here and now."""

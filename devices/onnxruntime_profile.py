@@ -9,26 +9,14 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from typing import Any
 
 from netdyno.base.errors import InputError
+from netdyno.devices.operators import OperatorTimes
 
 _KERNEL = "_kernel_time"
 _SEPARATOR = re.compile(r"[\s,\]]*")
 _POSITIONS = ("node_index", "exec_plan_index", "graph_index")
-
-
-@dataclass(frozen=True)
-class OperatorTimes:
-    """An operator: ``latency_us`` in each inference; shapes as the runtime knew them, empty where it did not say."""
-
-    type: str
-    name: str
-    provider: str
-    input_shapes: tuple[tuple[int, ...], ...] = ()
-    output_shapes: tuple[tuple[int, ...], ...] = ()
-    latency_us: list[float] = field(default_factory=list)
 
 
 def parse_profile(text: str, source: str) -> list[OperatorTimes]:
@@ -68,7 +56,15 @@ def _operator(name: str, arguments: dict[str, Any]) -> OperatorTimes:
         provider if isinstance(provider, str) else "",
         _shapes(arguments.get("input_type_shape")),
         _shapes(arguments.get("output_type_shape")),
+        _moved_bytes(arguments),
     )
+
+
+def _moved_bytes(arguments: dict[str, Any]) -> int | None:
+    sizes = [arguments.get(name) for name in ("activation_size", "parameter_size", "output_size")]
+    if not all(isinstance(size, str) and size.isdecimal() and len(size) < 16 for size in sizes):
+        return None
+    return sum(int(str(size)) for size in sizes)
 
 
 def _shapes(value: Any) -> tuple[tuple[int, ...], ...]:

@@ -6,6 +6,7 @@ import math
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -48,7 +49,10 @@ class Model(ABC):
 
 
 class OnnxRuntimeModel(Model):
-    """ONNX Runtime on its CPU provider; inputs and outputs are bound once, which is its leanest call."""
+    """ONNX Runtime on its CPU provider; inputs and outputs are bound once, which is its leanest call.
+
+    With ``profile`` the runtime times its operators, and writes a file whose name begins so.
+    """
 
     library = "onnxruntime"
     _TYPES: ClassVar = {
@@ -57,7 +61,7 @@ class OnnxRuntimeModel(Model):
         for name in [{"float32": "float", "float64": "double"}.get(dtype, dtype)]
     }
 
-    def __init__(self, data: bytes, shapes: Shapes, threads: int) -> None:
+    def __init__(self, data: bytes, shapes: Shapes, threads: int, profile: Path | None = None) -> None:
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(4)
@@ -68,6 +72,9 @@ class OnnxRuntimeModel(Model):
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # Sessions take turns: without this, the idle threads of one would spin into the next one's time.
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         found = [(i.name, i.shape, self._TYPES.get(i.type, i.type)) for i in self._session.get_inputs()]
         self.inputs = concrete(found, shapes)
@@ -91,6 +98,10 @@ class OnnxRuntimeModel(Model):
     def outputs(self) -> dict[str, NDArray[Any]]:
         """Copies of the last inference's outputs."""
         return dict(zip(self._outputs, self._binding.copy_outputs_to_cpu(), strict=True))
+
+    def end_profiling(self) -> Path:
+        """End the profile; returns its file."""
+        return Path(self._session.end_profiling())
 
 
 class LiteRtModel(Model):

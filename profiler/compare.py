@@ -136,6 +136,18 @@ def compare_tables(table: LookupTable, baseline: LookupTable) -> Comparison:
     )
 
 
+def compare_rows(table: LookupTable, first: str, second: str) -> Change:
+    """How a table's network ``second`` differs in latency from ``first``; both were measured in the same rounds."""
+    from scipy.stats import t
+
+    before, after = table.networks.loc[[first]], table.networks.loc[[second]]
+    old, new = (float(rows["latency_ms"].iloc[0]) for rows in (before, after))
+    error = float(np.hypot(*(_log_error(table, rows, "latency_ms") for rows in (before, after)))[0])
+    difference = abs(math.log(new / old))
+    p = float(2 * t.sf(difference / error, FREEDOM)) if error > 0 else float(difference == 0)
+    return Change(second, "latency_ms", old, new, p)
+
+
 def _valid(table: LookupTable) -> pd.DataFrame:
     return table.layers[table.layers["valid"] == 1]
 

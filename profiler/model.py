@@ -1,19 +1,24 @@
-"""Profile a model file as a whole."""
+"""Profile a model file: as a whole, and its operators as a table."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
-from netdyno.base.errors import WorkerLost
+from netdyno.base.errors import ModelError, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
+from netdyno.profiler.layers import Operator
 from netdyno.profiler.measure import Method
+from netdyno.profiler.operators import OperatorsReport, profile_operators
+from netdyno.profiler.profile import describe
+from netdyno.profiler.roofs import measure_roofs
 from netdyno.profiler.statistics import estimate, relative_spread
+from netdyno.profiler.table import LookupTable, make_rows
 
 DEFAULT_BUDGET_S = 10.0
 VISIT_S = 0.05
@@ -56,6 +61,52 @@ def profile_model(
         return _profile_once(artifact, device, settings, method, progress)
     except WorkerLost:
         return _profile_once(artifact, device, settings, method, progress)
+
+
+def profile_parts(
+    artifact: Artifact, device: Device, settings: Settings, method: Method, progress: Progress = silent
+) -> tuple[OperatorsReport | None, str]:
+    """A model's operators under the device's roofs, or why the runtime does not tell of them.
+
+    Raises:
+        DeviceError: the device was lost.
+    """
+    settings = replace(settings, runtime=device.runtime_for(artifact, settings))
+    progress("operators", 0, 2, "roofs")
+    try:
+        roofs = measure_roofs(device, settings)
+        progress("operators", 1, 2, "profiler")
+        report = profile_operators(artifact, device, settings, roofs, budget_s=method.budget_s or DEFAULT_BUDGET_S)
+    except ModelError as error:
+        return None, str(error)
+    finally:
+        progress("operators", 2, 2)
+    return report, ""
+
+
+def model_table(
+    artifact: Artifact, device: Device, settings: Settings, whole: ModelReport, parts: OperatorsReport | None
+) -> LookupTable:
+    """A model's figures as a table: its operators are the layers, it is the one network."""
+    settings = replace(settings, runtime=whole.runtime)
+    operators = {
+        Operator(own.position, own.type, own.name).key: {
+            "latency_ms": own.latency_ms,
+            "latency_ms_low": own.latency_ms_low,
+            "latency_ms_high": own.latency_ms_high,
+            "samples": parts.inferences,
+            "starts": 1,
+            "method": "profiled" if own.latency_ms else "profiled: below the profiler's resolution",
+            "valid": int(own.latency_ms > 0),
+        }
+        for parts in ([parts] if parts else [])
+        for own in parts.operators
+    }
+    figures = ("latency_ms", "latency_ms_low", "latency_ms_high", "memory_bytes", "samples")
+    row = {name: getattr(whole, name) for name in figures} | {"starts": 1, "method": "measured"}
+    conditions = describe(device, settings, artifact.name) | {"sha256": artifact.sha256}
+    networks = make_rows("genes", {artifact.name: row})
+    return LookupTable(artifact.name, conditions, make_rows("layer", operators), networks)
 
 
 def _profile_once(

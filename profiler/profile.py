@@ -28,7 +28,7 @@ from netdyno.profiler.measure import Bench, Method
 from netdyno.profiler.plan import BETWEEN, CALIBRATION, VALIDATION, Networks, NetworkSpace, make_plan
 from netdyno.profiler.samples import make_samples
 from netdyno.profiler.statistics import estimate
-from netdyno.profiler.table import LookupTable, make_rows
+from netdyno.profiler.table import LookupTable, empty_rows, make_rows
 
 JOURNAL = "journal.sqlite"
 DEFAULT_METHOD = Method()
@@ -154,6 +154,27 @@ def profile_networks(
     return make_rows("genes", readings.rows)
 
 
+def profile_artifacts(
+    artifacts: Mapping[str, Artifact],
+    device: Device,
+    settings: Settings,
+    method: Method = DEFAULT_METHOD,
+    progress: Progress = silent,
+) -> LookupTable:
+    """Measure model files in the same shuffled rounds; a table whose networks have the names given.
+
+    Raises:
+        DeviceError: the device was lost.
+    """
+    candidates = {name: partial(_self, artifact) for name, artifact in artifacts.items()}
+    conditions = describe(device, settings, "models")
+    with TemporaryDirectory() as scratch:
+        readings = _measure(candidates, device, settings, conditions, method, Path(scratch) / JOURNAL, progress)
+    networks, samples = make_rows("genes", readings.rows), make_samples(readings.visits)
+    conditions = conditions | {"method": asdict(method)} | readings.states
+    return LookupTable("models", conditions, empty_rows("layer"), networks, samples)
+
+
 def describe(device: Device, settings: Settings, subject: str) -> dict[str, Any]:
     """The conditions that make readings comparable: device, runtime, versions, threads, batch, precision."""
     info = device.info()
@@ -245,6 +266,10 @@ def choose_runtime(device: Device, settings: Settings) -> tuple[str, str]:
 
 def _lowered(layer: Layer, format: str) -> Artifact:
     return write(lower(layer), format)
+
+
+def _self(artifact: Artifact) -> Artifact:
+    return artifact
 
 
 def _written(graph: Callable[[], Graph], format: str) -> Artifact:

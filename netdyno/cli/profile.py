@@ -1,19 +1,17 @@
-"""``netdyno profile``: a space into a table, or a model file as a whole."""
+"""``netdyno profile``: a space into a table; see :mod:`netdyno.cli.models` for model files."""
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdyno.cli.console import Json, emit, print_table, progress, say
+from netdyno.cli import models
+from netdyno.cli.console import Json, emit, progress, say
 
 if TYPE_CHECKING:
-    from netdyno.base.artifact import Artifact
     from netdyno.devices import Settings
     from netdyno.nas.space import Space
     from netdyno.profiler.measure import Method
@@ -25,9 +23,13 @@ SUFFIXES = (".onnx", ".tflite")
 
 
 def profile(
-    target: Annotated[
-        str,
-        typer.Argument(help="A space (`ofa-mobilenetv3`, `ofa-mobilenetv3:width=1.2,classes=10`) or a model file."),
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            help="A space (`ofa-mobilenetv3`, `ofa-mobilenetv3:width=1.2,classes=10`), a model file, or several "
+            "model files to compare with the first.",
+            metavar="TARGET...",
+        ),
     ],
     device: Device = "cpu",
     runtime: Runtime = "",
@@ -38,6 +40,7 @@ def profile(
         list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
     budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
+    operators: Annotated[bool, typer.Option(help="Of a model: each operator's time too.")] = True,
     networks: Annotated[
         bool, typer.Option(help="Of a space: calibrate on some whole networks, and state the error on others.")
     ] = True,
@@ -45,7 +48,7 @@ def profile(
     resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from --out, or discard it.")] = True,
     as_json: Json = False,
 ) -> None:
-    """Measure a space's layers into a lookup table, or a model file as a whole."""
+    """Measure a space's layers into a lookup table, or a model operator by operator, or models against each other."""
     from netdyno.base.errors import InputError
     from netdyno.base.files import require_writable
     from netdyno.base.units import parse_duration
@@ -57,36 +60,29 @@ def profile(
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured)
     settings = Settings(runtime, threads)
-    if target.lower().endswith(SUFFIXES) or Path(target).is_file():
-        artifact = _read_model(Path(target), input_shape or [])
+    if any(_is_model(target) for target in targets):
         if resolution:
             raise InputError("--resolution is for spaces; give a model its --input-shape")
         if out is not None:
             require_writable(out)
+        artifacts = [models.read(Path(target), input_shape or []) for target in targets]
         with open_device(device) as opened:
-            _profile_model(artifact, opened, settings, method, out, as_json)
+            if len(artifacts) == 1:
+                models.profile_one(artifacts[0], opened, settings, method, out, operators, as_json)
+            else:
+                models.compare(artifacts, opened, settings, method, out, as_json)
         return
+    if len(targets) > 1:
+        raise InputError("one space at a time; several targets are models to compare")
     if input_shape:
         raise InputError("--input-shape is for models; choose a space's --resolution")
-    space = _space(target, resolution or [])
+    space = _space(targets[0], resolution or [])
     with open_device(device) as opened:
         _profile_space(space, opened, settings, method, networks, out, not resume, as_json)
 
 
-def _read_model(path: Path, shapes: list[str]) -> Artifact:
-    from dataclasses import replace
-
-    from netdyno.base.artifact import TensorSpec, read_artifact
-    from netdyno.base.errors import InputError
-    from netdyno.base.units import parse_shape
-
-    specs = []
-    for text in shapes:
-        name, shape = parse_shape(text)
-        if name is None:
-            raise InputError(f"--input-shape {text}: name the input, as in input:{text}")
-        specs.append(TensorSpec(name, shape))
-    return replace(read_artifact(path), inputs=tuple(specs))
+def _is_model(target: str) -> bool:
+    return target.lower().endswith(SUFFIXES) or Path(target).is_file()
 
 
 def _space(target: str, resolutions: list[int]) -> Space:
@@ -148,33 +144,3 @@ def _profile_space(
     if len(invalid):
         worst = f"{invalid.index[0]}: {invalid['method'].iloc[0]}"
         raise MeasurementInvalid(f"{len(invalid)} of {len(table.layers)} layers have no valid row, {worst}")
-
-
-def _profile_model(
-    artifact: Artifact, device: Any, settings: Settings, method: Method, out: Path | None, as_json: bool
-) -> None:
-    from netdyno.base.files import write_atomic
-    from netdyno.base.units import format_bytes, format_ms
-    from netdyno.profiler.model import profile_model
-
-    with progress() as tell:
-        report = profile_model(artifact, device, settings, method, tell)
-    document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(report)}
-    if out is not None:
-        write_atomic(out / f"{artifact.name}.json", json.dumps(document, indent=2) + "\n")
-        say(f"{artifact.name} -> {out / artifact.name}.json")
-    if as_json:
-        emit(document)
-        return
-    rows = [
-        ("load", format_ms(report.load_ms)),
-        ("first inference", format_ms(report.first_ms)),
-        ("median", f"{format_ms(report.latency_ms)} [{report.latency_ms_low:.4g}, {report.latency_ms_high:.4g}]"),
-        ("minimum", format_ms(report.latency_ms_min)),
-        ("p90", format_ms(report.latency_ms_p90)),
-        ("p99", format_ms(report.latency_ms_p99)),
-        ("samples", str(report.samples)),
-    ]
-    if report.memory_bytes is not None:
-        rows.append(("peak memory", format_bytes(report.memory_bytes)))
-    print_table((artifact.name, f"{device.id} {report.runtime}"), rows)

@@ -86,6 +86,8 @@ BAD = [
     (["report", "nosuch"], "nosuch"),
     (["frobnicate"], "frobnicate"),
     (["profile"], "target"),
+    (["profile", "good.onnx", "half.onnx"], "half"),
+    (["profile", "ofa-mobilenetv3", "nasbench201"], "one space at a time"),
     (["profile", "ofa-mobilenetv3", "--colour"], "--colour"),
 ]
 
@@ -128,6 +130,34 @@ def test_profiles_a_model_as_a_whole(models, file_format):
     assert min(report["load_ms"], report["first_ms"], report["memory_bytes"], report["samples"]) > 0
     text = run("profile", f"good.{file_format}", "--budget", "1s", cwd=models)
     assert "p99" in text.stdout
+
+
+@pytest.mark.parametrize("file_format", ["onnx", "tflite"])
+def test_profiles_a_model_s_operators(models, file_format, tmp_path):
+    result = run("profile", str(models / f"good.{file_format}"), "--budget", "2s", "--out", "m", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "operators add up to" in result.stderr
+    assert "M MACs" in result.stdout
+    document = json.loads((tmp_path / "m" / "good.json").read_text())
+    assert sum(own["share"] for own in document["operators"]) == pytest.approx(1)
+    assert run("table", "check", "m", cwd=tmp_path).returncode == 0
+    whole = run("profile", str(models / f"good.{file_format}"), "--no-operators", "--budget", "1s", cwd=tmp_path)
+    assert "operators" not in whole.stderr + whole.stdout
+
+
+def test_models_are_compared_in_the_same_rounds(models, tmp_path):
+    space = make_space("ofa-mobilenetv3", width=0.25, resolutions=[48], classes=10)
+    (tmp_path / "large.onnx").write_bytes(write(space.graph(space.largest()), "onnx").data)
+    words = [str(models / "good.onnx"), "large.onnx", str(models / "good.tflite")]
+    result = run("profile", *words, "--budget", "6s", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    larger, other_format = document["changes"]
+    assert larger["real"] and larger["change"] > 0.3
+    assert other_format["layer"] == "good.tflite"
+    assert {row["starts"] for row in document["models"]} == {3}
+    text = run("profile", *words[:2], "--budget", "3s", cwd=tmp_path)
+    assert "large against good: +" in text.stderr
 
 
 def test_profiles_a_space_and_its_table_checks(tmp_path):

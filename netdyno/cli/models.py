@@ -1,0 +1,144 @@
+"""``netdyno profile MODEL``: operator by operator; ``netdyno profile A B``: whether they differ."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netdyno.cli.console import emit, print_table, progress, say
+
+if TYPE_CHECKING:
+    from netdyno.base.artifact import Artifact
+    from netdyno.devices import Settings
+    from netdyno.profiler.measure import Method
+    from netdyno.profiler.model import ModelReport
+    from netdyno.profiler.operators import OperatorsReport
+
+SHOWN = 15
+
+
+def read(path: Path, shapes: list[str]) -> Artifact:
+    """A model file with the input shapes that the user gives."""
+    from dataclasses import replace
+
+    from netdyno.base.artifact import TensorSpec
+    from netdyno.base.errors import InputError
+    from netdyno.base.units import parse_shape
+    from netdyno.exporters.read import read_model
+
+    specs = []
+    for text in shapes:
+        name, shape = parse_shape(text)
+        if name is None:
+            raise InputError(f"--input-shape {text}: name the input, as in input:{text}")
+        specs.append(TensorSpec(name, shape))
+    return replace(read_model(path), inputs=tuple(specs))
+
+
+def profile_one(
+    artifact: Artifact,
+    device: Any,
+    settings: Settings,
+    method: Method,
+    out: Path | None,
+    operators: bool,
+    as_json: bool,
+) -> None:
+    """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
+    from netdyno.base.files import write_atomic
+    from netdyno.profiler.model import model_table, profile_model, profile_parts
+
+    with progress() as tell:
+        whole = profile_model(artifact, device, settings, method, tell)
+        parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
+    document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(whole)}
+    if parts is not None:
+        document |= asdict(parts)
+    if out is not None:
+        model_table(artifact, device, settings, whole, parts).save(out)
+        write_atomic(out / f"{artifact.name}.json", json.dumps(document, indent=2) + "\n")
+        say(f"{artifact.name} -> {out}")
+    if why_not:
+        say(f"no operators: {why_not}")
+    if as_json:
+        emit(document)
+        return
+    _print_whole(artifact, device, whole)
+    if parts is not None:
+        _print_operators(parts)
+
+
+def _print_whole(artifact: Artifact, device: Any, report: ModelReport) -> None:
+    from netdyno.base.units import format_bytes, format_ms
+
+    rows = [
+        ("load", format_ms(report.load_ms)),
+        ("first inference", format_ms(report.first_ms)),
+        ("median", f"{format_ms(report.latency_ms)} [{report.latency_ms_low:.4g}, {report.latency_ms_high:.4g}]"),
+        ("minimum", format_ms(report.latency_ms_min)),
+        ("p90", format_ms(report.latency_ms_p90)),
+        ("p99", format_ms(report.latency_ms_p99)),
+        ("samples", str(report.samples)),
+    ]
+    if report.memory_bytes is not None:
+        rows.append(("peak memory", format_bytes(report.memory_bytes)))
+    print_table((artifact.name, f"{device.id} {report.runtime}"), rows)
+
+
+def _print_operators(report: OperatorsReport) -> None:
+    from netdyno.base.units import format_ms
+
+    cells = []
+    for own in sorted(report.operators, key=lambda each: -each.latency_ms)[:SHOWN]:
+        macs = "" if own.macs is None else f"{own.macs / 1e6:.2f}"
+        moved = "" if own.moved_bytes is None else f"{own.moved_bytes / 1e6:.2f}"
+        reached = "" if own.of_roof is None else f"{own.of_roof:.0%}"
+        title = own.name if own.name.startswith(own.type) else f"{own.type} {own.name}"
+        cells.append((title, format_ms(own.latency_ms), f"{own.share:.1%}", macs, moved, own.roof, reached))
+    print_table(("operator", "time", "share", "M MACs", "MB moved", "roof", "of it"), cells)
+    hidden = len(report.operators) - len(cells)
+    more = f"; {hidden} smaller ones with --json" if hidden > 0 else ""
+    count = len(report.operators)
+    say(f"{count} operators add up to {report.covered:.0%} of an inference without the profiler{more}")
+    if report.outside_delegate:
+        say(f"outside the delegate: {', '.join(report.outside_delegate)}")
+
+
+def compare(
+    artifacts: list[Artifact], device: Any, settings: Settings, method: Method, out: Path | None, as_json: bool
+) -> None:
+    """Measure models in the same shuffled rounds, and say which really differ from the first."""
+    from netdyno.base.errors import InputError
+    from netdyno.base.units import format_ms
+    from netdyno.profiler.compare import compare_rows
+    from netdyno.profiler.profile import profile_artifacts
+
+    names = [artifact.name for artifact in artifacts]
+    if len(set(names)) < len(names):
+        names = [f"{artifact.name}.{artifact.format}" for artifact in artifacts]
+    if len(set(names)) < len(names):
+        names = [f"{number}: {name}" for number, name in enumerate(names, start=1)]
+    with progress() as tell:
+        table = profile_artifacts(dict(zip(names, artifacts, strict=True)), device, settings, method, tell)
+    failed = table.networks[table.networks["valid"] == 0]
+    if len(failed):
+        raise InputError(f"{failed.index[0]}: {failed['method'].iloc[0]}", artifact=str(failed.index[0]))
+    if out is not None:
+        table.save(out)
+        say(f"{len(names)} models -> {out}")
+    changes = [compare_rows(table, names[0], name) for name in names[1:]]
+    if as_json:
+        rows = table.networks.rename_axis("model").reset_index().to_dict("records")
+        verdicts = [asdict(c) | {"change": c.fraction, "real": c.significant} for c in changes]
+        emit({"models": rows, "changes": verdicts})
+        return
+    cells = []
+    for name, row in table.networks.iterrows():
+        low, high = (format(float(row[end]), ".4g") for end in ("latency_ms_low", "latency_ms_high"))
+        cells.append((str(name), format_ms(float(row["latency_ms"])), f"[{low}, {high}]", str(row["samples"])))
+    print_table(("model", "median", "95 % interval", "samples"), cells)
+    for change in changes:
+        verdict = f"{change.fraction:+.1%}" if change.significant else "no difference beyond chance"
+        say(f"{change.layer} against {names[0]}: {verdict} (p = {change.p:.2g})")

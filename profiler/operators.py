@@ -1,0 +1,205 @@
+"""A user's own model, operator by operator: time, share, work, and which roof of the device each stands under.
+
+The times are those of the runtime's own profiler; the whole is measured without it, in turns with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netdyno.base.artifact import Artifact
+from netdyno.devices.device import Device, Settings
+from netdyno.devices.operators import OperatorTimes
+from netdyno.exporters.graph import FP32_BYTES, GraphBuilder
+from netdyno.exporters.tflite_operators import read_operators
+from netdyno.exporters.writers import write
+from netdyno.profiler.roofs import Roofs
+
+INFERENCES, LEAST_INFERENCES = 100, 20
+BUDGET_S = 10.0
+TRIMMED = 0.1
+"""Share of the readings that is left out at either end: whole µs are averaged, but hiccups are not."""
+NORMAL_95 = 1.96
+CHAIN = 64
+"""Operators of the model that tells the profiler's own overhead."""
+DELEGATES = ("XNNPACK", "CPUExecutionProvider")
+_CLASSES = {
+    "Convolution": "convolution",
+    "Fully Connected": "convolution",
+    "Deconvolution": "convolution",
+    "Batch Matrix Multiply": "convolution",
+    "CONV_2D": "convolution",
+    "DEPTHWISE_CONV_2D": "convolution",
+    "FULLY_CONNECTED": "convolution",
+    "TRANSPOSE_CONV": "convolution",
+    "BATCH_MATMUL": "convolution",
+    "Add": "ADD",
+    "Subtract": "SUB",
+    "Multiply": "MUL",
+    "HardSwish": "HARD_SWISH",
+    "Sigmoid": "LOGISTIC",
+    "Mean": "MEAN",
+    "Max Pooling": "MAX_POOL_2D",
+    "Average Pooling": "AVERAGE_POOL_2D",
+    "Softmax": "SOFTMAX",
+}
+"""What XNNPACK calls operators (up to the first bracket) and what the file calls them, as one."""
+
+
+_WEIGHTS = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3}
+"""Which input of a convolution is its weight."""
+_PRODUCTS = ("MatMul", "MatMulInteger", "DynamicQuantizeMatMul", "Gemm", "QLinearMatMul")
+
+Work = tuple[int | None, int | None]
+"""Multiply-accumulates and bytes moved, as far as they are known."""
+
+
+@dataclass(frozen=True)
+class OperatorReport:
+    """An operator: mean latency with its interval, its share of all, its work, and the roof that it stands under.
+
+    ``macs`` and ``moved_bytes`` are None where nothing tells them. ``roof`` is ``compute`` or ``memory``, whichever
+    bounds its ratio of work to bytes; ``of_roof`` is the share of that roof that it reaches.
+    """
+
+    position: int
+    type: str
+    name: str
+    provider: str
+    latency_ms: float
+    latency_ms_low: float
+    latency_ms_high: float
+    share: float
+    macs: int | None = None
+    moved_bytes: int | None = None
+    roof: str = ""
+    of_roof: float | None = None
+
+
+@dataclass(frozen=True)
+class OperatorsReport:
+    """A model's operators, and how much of an inference they add up to.
+
+    ``whole_ms`` is an inference without the profiler, ``covered`` the operators' sum relative to it. ``overhead_ms``
+    is what the profiler itself adds to each operator; it is taken off.
+    """
+
+    operators: tuple[OperatorReport, ...]
+    whole_ms: float
+    covered: float
+    overhead_ms: float
+    outside_delegate: tuple[str, ...]
+    inferences: int
+
+
+def profile_operators(
+    artifact: Artifact, device: Device, settings: Settings, roofs: Roofs, budget_s: float = BUDGET_S
+) -> OperatorsReport:
+    """Profile a model's operators on a device, in about the time of the budget at most.
+
+    Raises:
+        ModelError: the runtime refuses the model, or has no profiler of operators.
+        DeviceError: the device was lost.
+    """
+    overhead_ms = _overhead_ms(device, settings)
+    with device.open(artifact, settings) as session:
+        once_s = float(session.run(repeat=2).latency_ns[-1]) / 1e9
+    inferences = int(np.clip(budget_s / (2 * once_s), LEAST_INFERENCES, INFERENCES))
+    profile = device.profile_operators(artifact, settings, inferences)
+    whole_ms = float(np.median(profile.whole_us)) / 1e3
+    times = [_latency_ms(operator, overhead_ms) for operator in profile.operators]
+    total = sum(mean for mean, _ in times) or math.inf
+    each = zip(profile.operators, times, _works(artifact, profile.operators), strict=True)
+    reports = tuple(
+        OperatorReport(
+            position,
+            own.type,
+            own.name,
+            own.provider,
+            mean,
+            max(mean - half, 0.0),
+            mean + half,
+            mean / total,
+            *work,
+            *roofs.under(mean, *work),
+        )
+        for position, (own, (mean, half), work) in enumerate(each)
+    )
+    outside = Counter(own.type for own in reports if own.provider and own.provider not in DELEGATES)
+    names = tuple(f"{count} × {kind}" for kind, count in outside.most_common())
+    covered = sum(own.latency_ms for own in reports) / whole_ms
+    return OperatorsReport(reports, whole_ms, covered, overhead_ms, names, len(profile.whole_us))
+
+
+def _latency_ms(operator: OperatorTimes, overhead_ms: float) -> tuple[float, float]:
+    """Trimmed mean less the overhead, and half of its interval."""
+    values = np.sort(np.array(operator.latency_us)) / 1e3
+    cut = int(TRIMMED * len(values))
+    kept = values[cut : len(values) - cut]
+    half = NORMAL_95 * float(kept.std(ddof=1)) / math.sqrt(len(kept)) if len(kept) > 1 else 0.0
+    return max(float(kept.mean()) - overhead_ms, 0.0), half
+
+
+def _overhead_ms(device: Device, settings: Settings) -> float:
+    """What the profiler adds to an operator: of operators without work, their times beyond those of the whole."""
+    builder = GraphBuilder("chain")
+    x = builder.input("x", (1, 1, 1, 1))
+    for i in range(CHAIN):
+        x = builder.unary(("relu", "h_swish")[i % 2], x)
+    chain = write(builder.build(x), device.formats[settings.runtime])
+    profile = device.profile_operators(chain, settings, INFERENCES)
+    operators_ms = sum(_latency_ms(operator, 0.0)[0] for operator in profile.operators)
+    beyond = operators_ms - float(np.median(profile.whole_us)) / 1e3
+    return max(beyond / len(profile.operators), 0.0)
+
+
+def _works(artifact: Artifact, operators: Sequence[OperatorTimes]) -> list[Work]:
+    """The work of each operator: from its shapes, or from the file where the runtime tells none."""
+    if any(operator.input_shapes for operator in operators):
+        return [(macs_of(operator), _moved(operator)) for operator in operators]
+    return _from_file(artifact, operators) if artifact.format == "tflite" else [(None, None)] * len(operators)
+
+
+def _moved(operator: OperatorTimes) -> int | None:
+    """Bytes that the runtime tells of, and a matrix that it has packed beforehand, which it does not."""
+    read, written = operator.input_shapes, operator.output_shapes
+    if operator.moved_bytes is None or len(read) != 2 or not written or "Gemm" not in operator.type:
+        return operator.moved_bytes
+    return operator.moved_bytes + FP32_BYTES * math.prod(read[0][1:]) * math.prod(written[0][1:])
+
+
+def macs_of(operator: OperatorTimes) -> int | None:
+    """Multiply-accumulates of an ONNX operator as it is executed; None where its shapes do not tell."""
+    read, written = operator.input_shapes, operator.output_shapes
+    kind = operator.type.removeprefix("Nhwc").removeprefix("Fused")
+    try:
+        if kind in _WEIGHTS:
+            summed = math.prod(read[_WEIGHTS[kind]][1:])
+            return summed * math.prod((read if kind == "ConvTranspose" else written)[0])
+        if kind in _PRODUCTS:
+            # Whichever side is transposed: what the first input has beyond the output's rows is summed over.
+            return math.prod(read[0]) // max(math.prod(written[0][:-1]), 1) * math.prod(written[0])
+    except IndexError:
+        return None
+    return 0
+
+
+def _from_file(artifact: Artifact, operators: Sequence[OperatorTimes]) -> list[Work]:
+    """Work from the file's operators: those of one class are met in order, where there are as many of them."""
+    written: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for each in read_operators(artifact):
+        written[_CLASSES.get(each.type, each.type)].append((each.macs, each.moved_bytes))
+    classes = [_class(operator) for operator in operators]
+    counts = Counter(classes)
+    known = {kind: iter(works) for kind, works in written.items() if len(works) == counts[kind]}
+    return [next(known[kind]) if kind in known else (None, None) for kind in classes]
+
+
+def _class(operator: OperatorTimes) -> str:
+    name = operator.type.partition(" (")[0]
+    return _CLASSES.get(name, name)

@@ -1,0 +1,72 @@
+"""A device's roofs, measured: how fast it computes, and how fast it moves (Williams, Waterman & Patterson 2009)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from netdyno.devices.device import Device, Settings
+from netdyno.exporters.graph import FP32_BYTES, Graph, GraphBuilder
+from netdyno.exporters.writers import write
+
+REPEAT = 10
+CONVOLUTIONS = ((56, 128, 1), (28, 256, 1), (28, 128, 3), (14, 512, 1))
+"""Side, channels and kernel of convolutions that keep a processor busy; the fastest of them is the roof."""
+STREAMS = ((1, 32, 64, 64), (1, 64, 128, 128), (1, 64, 512, 512))
+"""Activations of 0.5, 4 and 64 MiB: within near caches, far caches, and beyond those of most devices."""
+
+
+@dataclass(frozen=True)
+class Roofs:
+    """Multiply-accumulates a second, FP32, and bytes a second, that a runtime's operators reach at best.
+
+    ``bytes_per_s`` is a pair of bytes moved and their rate for each size of the caches, ascending.
+    """
+
+    macs_per_s: float
+    bytes_per_s: tuple[tuple[int, float], ...]
+
+    def under(self, latency_ms: float, macs: int | None, moved_bytes: int | None) -> tuple[str, float | None]:
+        """Which roof bounds such an operator, and what share of it the operator reaches; nothing if not known."""
+        if macs is None or moved_bytes is None or latency_ms <= 0:
+            return "", None
+        fitting = [rate for size, rate in self.bytes_per_s if size >= moved_bytes]
+        rate = fitting[0] if fitting else self.bytes_per_s[-1][1]
+        compute_s, memory_s = macs / self.macs_per_s, moved_bytes / rate
+        return ("compute" if compute_s >= memory_s else "memory"), 1e3 * max(compute_s, memory_s) / latency_ms
+
+
+def measure_roofs(device: Device, settings: Settings) -> Roofs:
+    """Measure the roofs with this runtime and threads.
+
+    Raises:
+        DeviceError: the device was lost.
+    """
+    compute = max(macs / _seconds(device, settings, graph) for graph, macs in _convolutions())
+    return Roofs(compute, tuple((moved, moved / _seconds(device, settings, graph)) for graph, moved in _streams()))
+
+
+def _convolutions() -> Iterator[tuple[Graph, int]]:
+    generator = np.random.default_rng(0)
+    for side, channels, kernel in CONVOLUTIONS:
+        builder = GraphBuilder("convolution")
+        weight = generator.standard_normal((channels, channels, kernel, kernel), np.float32)
+        bias = np.zeros(channels, np.float32)
+        x = builder.input("x", (1, channels, side, side))
+        yield builder.build(builder.conv(x, weight, bias, name="conv")), side**2 * weight.size
+
+
+def _streams() -> Iterator[tuple[Graph, int]]:
+    for shape in STREAMS:
+        builder = GraphBuilder("stream")
+        yield builder.build(builder.unary("relu", builder.input("x", shape))), 2 * FP32_BYTES * math.prod(shape)
+
+
+def _seconds(device: Device, settings: Settings, graph: Graph) -> float:
+    """The fastest of some inferences: a roof is what can be reached."""
+    with device.open(write(graph, device.formats[settings.runtime]), settings) as session:
+        session.run(repeat=3)
+        return float(session.run(repeat=REPEAT).latency_ns.min()) / 1e9
