@@ -122,6 +122,11 @@ class CpuDevice(Device):
         readable, _ = rapl_meters(self._sys)
         return readable
 
+    def meter_problems(self) -> Sequence[str]:
+        """Why the processor packages' counters cannot be read."""
+        _, problems = rapl_meters(self._sys)
+        return problems
+
     def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
         """Times of each operator; see :meth:`Device.profile_operators`. Each call has a process of its own."""
         self.hold()

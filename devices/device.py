@@ -157,6 +157,10 @@ class Device(Closing):
         """The energy meters that can be read here and now."""
         return ()
 
+    def meter_problems(self) -> Sequence[str]:
+        """Why there are not more meters, a line each."""
+        return ()
+
     @abstractmethod
     def close(self) -> None:
         """Let other users in; a second call does nothing."""

@@ -98,7 +98,7 @@ def main(name: str, seconds: str = "60") -> None:
                 message = str(error)
                 assert message.strip() and len(message.splitlines()) == 1, repr(message)
 
-        options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=20", "-rss_limit_mb=4096"]
+        options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=60", "-rss_limit_mb=4096"]
         atheris.Setup([sys.argv[0], *options, "-print_final_stats=1", str(corpus)], once)
         atheris.Fuzz()
 

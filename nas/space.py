@@ -160,6 +160,23 @@ class Space(ABC):
         encoded[row, offsets[gene] + population[row, gene]] = 1.0
         return encoded
 
+    def structure(self, X: Population) -> NDArray[np.float64]:
+        """Structural hyperparameters, ``(n, columns)``: the value of each active gene, 0 where it has no effect.
+
+        Genes whose options are names have a column an option instead, 1 for the one that is taken.
+        """
+        population = self.check(X)
+        active, one_hot = self.active(population), self.features(population)
+        first = np.cumsum(self.cardinalities) - self.cardinalities
+        columns = []
+        for group in self.groups:
+            named = any(isinstance(value, str) for value in group.values)
+            for gene in range(*self.columns[group.name].indices(len(first))):
+                values = np.asarray(group.values)[population[:, gene], None]
+                own = slice(first[gene], first[gene] + len(group.values))
+                columns.append(one_hot[:, own] if named else np.where(active[:, [gene]], values, 0))
+        return np.concatenate(columns, axis=1).astype(np.float64)
+
     def option_counts(self, X: Population) -> NDArray[np.float64]:
         """How many active genes take each option, ``(n, options)``; genes with equal options are counted together."""
         features = self.features(X)

@@ -104,7 +104,7 @@ def profile(
         Settings(runtime, threads),
         subject=format_space(space),
         networks=Networks() if networks else NO_NETWORKS,
-        method=Method(budget_s=budget_s, memory="memory" in chosen),
+        method=Method(budget_s=budget_s, memory="memory" in chosen, energy_windows=2 * ("energy" in chosen)),
         out=Path(out) if out is not None else None,
     )
 
@@ -146,7 +146,7 @@ def fit_cost(
 ) -> Cost:
     """Fit a cost model to architectures ``X (n, genes)`` of measured cost ``y (n,)``; ``name`` says what y is.
 
-    Methods: few-sample (ten networks suffice), linear, ridge, linear-svr, svr, stacked.
+    Methods: few-sample (ten networks suffice), additive, structural, linear, ridge, linear-svr, svr, stacked.
 
     Raises:
         UnknownName: no such method.

@@ -62,7 +62,7 @@ def _runtime(device: Device, runtime: str, file_format: str) -> Finding:
 
 def _energy() -> list[Finding]:
     meters, reasons = rapl_meters(Path("/sys"))
-    found = [Finding(f"energy {meter.name}", True, "readable; profiles do not use it yet") for meter in meters]
+    found = [Finding(f"energy {meter.name}", True, "readable: profile --metrics energy") for meter in meters]
     return found + [Finding("energy of this CPU", False, reason) for reason in reasons]
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from netdyno.base.closing import Closing
 from netdyno.base.errors import InputError
 from netdyno.base.files import make_folder
+from netdyno.profiler.energy import Window
 
 SIDE_FILES = ("", "-wal", "-shm")
 """What SQLite adds to a journal's name while somebody has it open."""
@@ -31,6 +32,10 @@ CREATE TABLE IF NOT EXISTS visit (
 );
 CREATE TABLE IF NOT EXISTS memory (candidate TEXT PRIMARY KEY, bytes INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS failure (candidate TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS energy (
+    candidate TEXT NOT NULL, gross_mj REAL NOT NULL, idle_w REAL NOT NULL, seconds REAL NOT NULL,
+    inferences INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS flag (start INTEGER NOT NULL, round INTEGER NOT NULL, reason TEXT NOT NULL);
 """
 _VISITS = "SELECT candidate, start, round, latency_ns FROM visit ORDER BY start, round"
@@ -41,6 +46,9 @@ SELECT candidate FROM visit WHERE typeof(candidate) != 'text' OR typeof(latency_
     OR typeof(round) != 'integer' OR round NOT BETWEEN 1 AND 1e9
 UNION ALL SELECT candidate FROM memory WHERE typeof(candidate) != 'text' OR typeof(bytes) != 'integer'
 UNION ALL SELECT candidate FROM failure WHERE typeof(candidate) != 'text' OR typeof(reason) != 'text'
+UNION ALL SELECT candidate FROM energy WHERE typeof(candidate) != 'text' OR typeof(gross_mj) != 'real'
+    OR typeof(idle_w) != 'real' OR typeof(seconds) != 'real' OR seconds <= 0
+    OR typeof(inferences) != 'integer' OR inferences NOT BETWEEN 1 AND 1e12
 UNION ALL SELECT reason FROM flag WHERE typeof(reason) != 'text' OR typeof(start) != 'integer'
     OR typeof(round) != 'integer'
 """
@@ -111,6 +119,11 @@ class Journal(Closing):
         """Record a candidate's peak memory."""
         self._write("INSERT OR REPLACE INTO memory VALUES (?, ?)", candidate, peak_bytes)
 
+    def energy(self, candidate: str, window: Window) -> None:
+        """Record what a candidate drew in one window."""
+        values = (float(window.gross_mj), float(window.idle_w), float(window.seconds), window.inferences)
+        self._write("INSERT INTO energy VALUES (?, ?, ?, ?, ?)", candidate, *values)
+
     def failure(self, candidate: str, reason: str) -> None:
         """Record that a candidate could not be measured, and why."""
         self._write("INSERT INTO failure VALUES (?, ?)", candidate, reason)
@@ -137,6 +150,13 @@ class Journal(Closing):
     def memories(self) -> dict[str, int]:
         """Peak memory in bytes of each candidate that has it."""
         return dict(self._rows("SELECT candidate, bytes FROM memory"))
+
+    def energies(self) -> dict[str, list[Window]]:
+        """The windows in which each candidate's energy was read."""
+        found: dict[str, list[Window]] = {}
+        for candidate, *values in self._rows("SELECT * FROM energy"):
+            found.setdefault(candidate, []).append(Window(*values))
+        return found
 
     def failures(self) -> dict[str, list[str]]:
         """Why candidates could not be measured."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError, ModelError, UnknownName, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
+from netdyno.profiler.energy import measure_window, require_meter
 from netdyno.profiler.journal import Journal
 from netdyno.profiler.statistics import relative_spread
 
@@ -43,6 +45,7 @@ class Method:
     spread: float = 0.01
     most_failures: int = 2
     memory: bool = True
+    energy_windows: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -50,7 +53,7 @@ class Method:
             raise InputError(f"the budget must be positive, not {self.budget_s:g} s")
 
 
-METRICS = ("latency", "memory")
+METRICS = ("latency", "memory", "energy")
 
 
 def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
@@ -111,6 +114,7 @@ class Bench:
             for start in range(1, self._method.starts + 1):
                 self._renew()
                 self._rounds(start)
+            self._energies()
         finally:
             self._close()
         self._progress("measure", 1, 1)
@@ -146,6 +150,26 @@ class Bench:
             for fault in self._device.faults(before, self._device.state()):
                 self._journal.flag(number, fault)
             number += 1
+
+    def _energies(self) -> None:
+        """Windows of energy, again in shuffled rounds, until each candidate has its number of them."""
+        if not self._method.energy_windows:
+            return
+        meter = require_meter(self._device)
+        generator = np.random.default_rng([self._method.seed, self._journal.start])
+        taken = Counter({name: len(windows) for name, windows in self._journal.energies().items()})
+        for number in range(1, self._method.energy_windows + 1):
+            for name in generator.permutation(list(self._candidates)).tolist():
+                if taken[name] >= number or name not in self._medians or time.monotonic() > self._deadline:
+                    continue
+                with self._survive(name):
+                    repeat = self._method.most_repeats
+                    window = measure_window(self._session(name), meter, repeat, generator.random())
+                    self._journal.energy(name, window)
+                    taken[name] += 1
+                total = self._method.energy_windows * len(self._candidates)
+                self._progress("energy", min(taken.total(), total - 1), total, f"window {number}")
+        self._progress("energy", 1, 1)
 
     def _tell(self, note: str) -> None:
         least = self._method.least_rounds

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.exporters.graph import Graph
-from netdyno.profiler.cost.cost import LayeredSpace, layer_counts
+from netdyno.profiler.cost.cost import GeneSpace, layer_counts
 from netdyno.profiler.layers import Layer
 from netdyno.profiler.lower import Weights, random_weights
 from netdyno.profiler.table import format_genes
@@ -28,11 +28,8 @@ POOL = 1000
 FAINT = 1e-9
 
 
-class NetworkSpace(LayeredSpace, Protocol):
+class NetworkSpace(GeneSpace, Protocol):
     """What a plan needs to know of a search space."""
-
-    def sample(self, n: int, seed: int | np.random.Generator) -> NDArray[np.int64]:
-        """``n`` random architectures."""
 
     def smallest(self) -> NDArray[np.int64]:
         """The architecture ``(genes,)`` that costs least."""

@@ -21,6 +21,7 @@ from netdyno.devices.device import Device, Settings
 from netdyno.exporters.graph import Graph
 from netdyno.exporters.writers import write
 from netdyno.profiler.calibrate import calibrate_table
+from netdyno.profiler.energy import energy_columns, require_meter
 from netdyno.profiler.journal import Journal, Visit
 from netdyno.profiler.layers import Layer, Overhead
 from netdyno.profiler.lower import lower
@@ -210,14 +211,20 @@ def _measure(
     *,
     fresh: bool = False,
 ) -> _Readings:
+    if method.energy_windows:
+        require_meter(device)  # before minutes of other readings
     device.hold()  # nobody else may write the journal, or load the device, from here on
     before = dict(device.state())
     with Journal(journal_path, conditions, fresh=fresh) as journal:
         Bench(device, settings, candidates, journal, method, progress, ranks).run()
         recorded, memories, failures = journal.visits(), journal.memories(), journal.failures()
-        flags = Counter(journal.flags().values())
+        flags, energies = Counter(journal.flags().values()), journal.energies()
     visits = {name: recorded[name] for name in candidates if name in recorded}
-    rows = {name: _row(visits.get(name, []), memories.get(name), failures.get(name, [])) for name in candidates}
+    rows = {
+        name: _row(visits.get(name, []), memories.get(name), failures.get(name, []))
+        | energy_columns(energies.get(name, []))
+        for name in candidates
+    }
     states = {
         "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
         "state_before": before,

@@ -26,7 +26,7 @@ from netdyno.profiler.layers import Layer, parse_layer
 from netdyno.profiler.samples import empty_samples, read_samples, write_samples
 
 if TYPE_CHECKING:
-    from netdyno.profiler.cost.cost import LayerCost, LayeredSpace
+    from netdyno.profiler.cost.cost import GeneSpace, LayerCost
 
 DESCRIPTOR = "datapackage.json"
 DESCRIPTIONS = {
@@ -63,7 +63,7 @@ class LookupTable:
     networks: pd.DataFrame = field(default_factory=lambda: empty_rows("genes"))
     samples: pd.DataFrame = field(default_factory=empty_samples)
 
-    def cost(self, space: LayeredSpace, metric: str = "latency_ms", *, calibrated: bool = True) -> LayerCost:
+    def cost(self, space: GeneSpace, metric: str = "latency_ms", *, calibrated: bool = True) -> LayerCost:
         """The table compiled for a space: ``cost(X)`` is array look-ups.
 
         Where the table has a calibration for the metric it is applied, unless ``calibrated`` is False: then the cost

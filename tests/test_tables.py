@@ -23,7 +23,12 @@ def test_shipped_table(path: Path) -> None:
     assert (cost(X) > table.layers.loc["overhead", "latency_ms"]).all()
     assert (table.cost(space, "memory_bytes")(X) > 4 * space.params(X)).all()
     assert socket.gethostname() not in (path / "datapackage.json").read_text()
-    assert {file.name for file in path.iterdir()} == {"datapackage.json", "layers.csv", "networks.csv"}
+    assert {file.name for file in path.iterdir()} == {
+        "datapackage.json",
+        "layers.csv",
+        "networks.csv",
+        "samples.csv.gz",
+    }
 
 
 def test_there_is_one_for_each_runtime() -> None:

@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from netdyno.base.errors import InputError, NetdynoError
-from netdyno.cli import demo, devices, export, profile, report, search, table, train
+from netdyno.cli import demo, devices, export, fit, profile, report, search, table, train
 
 OUR_FAULT = 70
 INTERRUPTED = 130
@@ -37,6 +37,7 @@ app.command("doctor")(devices.doctor)
 app.command("devices")(devices.devices)
 app.command("profile")(profile.profile)
 app.add_typer(table.app, name="table")
+app.command("fit")(fit.fit)
 app.command("train")(train.train)
 app.command("search")(search.search)
 app.command("export")(export.export)

@@ -34,7 +34,7 @@ def profile(
     device: Device = "cpu",
     runtime: Runtime = "",
     threads: Threads = 1,
-    metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory.")] = "latency,memory",
+    metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory, energy.")] = "latency,memory",
     resolution: Annotated[list[int] | None, typer.Option(help="Of a space: only this one; repeatable.")] = None,
     input_shape: Annotated[
         list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
@@ -53,16 +53,19 @@ def profile(
     from netdyno.base.files import require_writable
     from netdyno.base.units import parse_duration
     from netdyno.devices import Settings, open_device
+    from netdyno.profiler.energy import require_meter
     from netdyno.profiler.measure import Method, check_metrics
 
     # A budget is what the user waits for, this process's start included.
     seconds = max(parse_duration(budget) - time.process_time(), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
-    method = Method(budget_s=seconds, memory="memory" in measured)
+    method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
     settings = Settings(runtime, threads)
     if any(_is_model(target) for target in targets):
         if resolution:
             raise InputError("--resolution is for spaces; give a model its --input-shape")
+        if "energy" in measured:
+            raise InputError("--metrics energy is for spaces")
         if out is not None:
             require_writable(out)
         artifacts = [models.read(Path(target), input_shape or []) for target in targets]
@@ -78,6 +81,8 @@ def profile(
         raise InputError("--input-shape is for models; choose a space's --resolution")
     space = _space(targets[0], resolution or [])
     with open_device(device) as opened:
+        if method.energy_windows:
+            require_meter(opened)
         _profile_space(space, opened, settings, method, networks, out, not resume, as_json)
 
 

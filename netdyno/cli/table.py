@@ -1,4 +1,4 @@
-"""``netdyno table``: show, check, compare, list and import lookup tables."""
+"""``netdyno table``: show, check, compare, list, import, export and fetch lookup tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from netdyno.cli.console import Json, emit, print_table, say
 if TYPE_CHECKING:
     from netdyno.profiler.compare import Comparison
 
-app = typer.Typer(help="Lookup tables: show, check, diff, list, import.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Lookup tables.", no_args_is_help=True, rich_markup_mode=None)
 
 DEFAULT_LIMIT = "latency:5%"
 FORMATS_HELP = (
@@ -188,6 +188,41 @@ def import_command(
         say(f"{refused} of them are no measurements and not valid: their rows say why")
     if as_json:
         emit({"table": str(out), "name": table.name, **counts})
+
+
+@app.command()
+def export(
+    path: Table,
+    format: Annotated[str, typer.Option(help="ofa-yaml, tfnas-csv.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    as_json: Json = False,
+) -> None:
+    """Write a table in another project's format."""
+    from netdyno.profiler.formats import export_table
+    from netdyno.profiler.table import load_table
+
+    files = export_table(load_table(path), out, format)
+    say(f"{path} -> {', '.join(map(str, files))}")
+    if as_json:
+        emit({"files": [str(file) for file in files]})
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="ofa-note10: Once-for-All's published Samsung Note10 tables.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for the table; default: NAME here.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Download a published table, check it against its known digest, and import it."""
+    from netdyno.base.files import require_writable
+    from netdyno.profiler.formats.fetch import fetch_table
+
+    folder = require_writable(out or Path(name))
+    table = fetch_table(name)
+    table.save(folder)
+    say(f"{len(table.layers)} layers -> {folder}")
+    if as_json:
+        emit({"table": str(folder), "name": table.name, "layers": len(table.layers)})
 
 
 def _flat(value: Any) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError, TableInvalid
 from netdyno.profiler.cost.between import between_rows
-from netdyno.profiler.cost.cost import CHUNK, Floats, LayerCost, LayeredSpace
+from netdyno.profiler.cost.cost import CHUNK, Floats, GeneSpace, LayerCost
 from netdyno.profiler.layers import Layer, Overhead
 from netdyno.profiler.table import METRICS, LookupTable, parse_row
 
@@ -38,14 +38,14 @@ class AdditiveCost(LayerCost):
     """The cost of architectures from a lookup table; ``name`` is the metric with its unit, ``overhead`` a call's."""
 
     def __init__(
-        self, space: LayeredSpace, metric: str, sizes: NDArray[np.int64], costs: _Compiled, overhead: float
+        self, space: GeneSpace, metric: str, sizes: NDArray[np.int64], costs: _Compiled, overhead: float
     ) -> None:
         self.name = metric
-        self._space = space
+        self.space = space
         self._sizes = sizes
         self._costs = costs
         self._activations = np.array([*(layer.peak_activation_bytes for layer in space.vocabulary()), 0.0])
-        self.overhead = overhead
+        self.overhead = self.once = overhead
 
     def __call__(self, X: NDArray[np.int64]) -> Floats:
         """``X (n, genes) int64`` to ``(n,)``.
@@ -53,7 +53,7 @@ class AdditiveCost(LayerCost):
         Raises:
             InputError: the table lacks a layer at the network's input size.
         """
-        return self._total(self._space.layer_ids(X))
+        return self._total(self.space.layer_ids(X))
 
     def interval(self, X: NDArray[np.int64]) -> Floats:
         """95 % interval ``(n, 2)``, as far as the rows' own intervals go.
@@ -64,7 +64,7 @@ class AdditiveCost(LayerCost):
         Raises:
             InputError: the table lacks a layer at the network's input size.
         """
-        ids = self._space.layer_ids(X)
+        ids = self.space.layer_ids(X)
         total = self._total(ids)
         if self.name == "memory_bytes":
             return np.stack([total, total], axis=1)
@@ -72,10 +72,10 @@ class AdditiveCost(LayerCost):
         below, above = np.concatenate([np.empty((0, 2)), *chunks]).T
         return np.stack([total - below, total + above], axis=1)
 
-    def layer_costs(self, X: NDArray[np.int64]) -> Floats:
-        """What each slot contributes, ``(n, slots)``: its row beyond the overhead."""
-        costs = self._gather(self._costs.value, self._space.layer_ids(X))
-        return np.maximum(costs - self.overhead, 0.0)
+    def slot_costs(self, X: NDArray[np.int64]) -> Floats:
+        """What each slot adds, ``(n, slots)``: its row beyond the overhead."""
+        costs = self._gather(self._costs.value, self.space.layer_ids(X))
+        return np.where(self.space.layer_ids(X) >= 0, np.maximum(costs - self.overhead, 0.0), 0.0)
 
     def _total(self, ids: NDArray[np.int64]) -> Floats:
         values, once = self._gather(self._costs.value, ids), np.full(len(ids), self.overhead)
@@ -105,13 +105,13 @@ class AdditiveCost(LayerCost):
 
     def _explain(self, ids: NDArray[np.int64], missing: NDArray[np.bool_]) -> None:
         row, slot = np.argwhere(missing)[0]
-        layers = self._space.vocabulary()
+        layers = self.space.vocabulary()
         size = layers[ids[row, 0]].input_shape[-1]
         key = layers[ids[row, slot]].key
         raise InputError(f"the table has no {self.name} of {key} in a network with {size} px input", layer=key)
 
 
-def compile_cost(table: LookupTable, space: LayeredSpace, metric: str) -> AdditiveCost:
+def compile_cost(table: LookupTable, space: GeneSpace, metric: str) -> AdditiveCost:
     """A table's metric as a cost on a space.
 
     Raises:

@@ -21,7 +21,7 @@ from scipy.optimize import nnls
 from netdyno.base.errors import InputError
 from netdyno.exporters.graph import FP32_BYTES
 from netdyno.profiler.cost.additive import AdditiveCost
-from netdyno.profiler.cost.cost import Floats, LayerCost, LayeredSpace
+from netdyno.profiler.cost.cost import Floats, GeneSpace, LayerCost
 from netdyno.profiler.layers import Layer
 from netdyno.profiler.lower import lower, no_weights
 from netdyno.profiler.work import work
@@ -81,13 +81,13 @@ class CalibratedCost(LayerCost):
     were none.
     """
 
-    def __init__(self, isolated: AdditiveCost, space: LayeredSpace, calibration: Calibration, error: float) -> None:
+    def __init__(self, isolated: AdditiveCost, space: GeneSpace, calibration: Calibration, error: float) -> None:
         self.name = isolated.name
-        self._space = space
+        self.space = space
         self._isolated = isolated
         self._measured = calibration.coefficients[MEASURED]
         self._error = error
-        self._once = isolated.overhead + calibration.coefficients.get(NETWORK, 0.0)
+        self.once = isolated.overhead + calibration.coefficients.get(NETWORK, 0.0)
         self._corrections = np.append(calibration.per_layer(space.vocabulary()), 0.0)
 
     def __call__(self, X: NDArray[np.int64]) -> Floats:
@@ -97,8 +97,8 @@ class CalibratedCost(LayerCost):
             InputError: the table lacks a layer at the network's input size.
         """
         beyond = self._measured * (self._isolated(X) - self._isolated.overhead)
-        corrections = self._corrections[self._space.layer_ids(X)].sum(axis=1)
-        cost: Floats = np.maximum(self._once + beyond + corrections, 0.0)
+        corrections = self._corrections[self.space.layer_ids(X)].sum(axis=1)
+        cost: Floats = np.maximum(self.once + beyond + corrections, 0.0)
         return cost
 
     def interval(self, X: NDArray[np.int64]) -> Floats:
@@ -109,14 +109,14 @@ class CalibratedCost(LayerCost):
         half = NORMAL_95 * self._error * cost
         return np.stack([np.maximum(cost - half, 0.0), cost + half], axis=1)
 
-    def layer_costs(self, X: NDArray[np.int64]) -> Floats:
-        """What each slot contributes, ``(n, slots)``: its row beyond the overhead, corrected."""
-        corrections = self._corrections[self._space.layer_ids(X)]
-        costs: Floats = np.maximum(self._measured * self._isolated.layer_costs(X) + corrections, 0.0)
+    def slot_costs(self, X: NDArray[np.int64]) -> Floats:
+        """What each slot adds, ``(n, slots)``: its row beyond the overhead, corrected."""
+        corrections = self._corrections[self.space.layer_ids(X)]
+        costs: Floats = self._measured * self._isolated.slot_costs(X) + corrections
         return costs
 
 
-def calibrate(isolated: AdditiveCost, space: LayeredSpace, conditions: Mapping[str, Any]) -> LayerCost:
+def calibrate(isolated: AdditiveCost, space: GeneSpace, conditions: Mapping[str, Any]) -> LayerCost:
     """The calibrated cost where a table's conditions hold a calibration of the metric, else the isolated one.
 
     Raises:
@@ -138,7 +138,7 @@ def _error(metric: str, conditions: Mapping[str, Any]) -> float:
     return error if error >= 0 else math.nan
 
 
-def fit_calibration(isolated: AdditiveCost, space: LayeredSpace, X: NDArray[np.int64], y: Floats) -> Calibration:
+def fit_calibration(isolated: AdditiveCost, space: GeneSpace, X: NDArray[np.int64], y: Floats) -> Calibration:
     """Non-negative least squares of relative errors on networks ``X (n, genes)`` of measured cost ``y (n,)``.
 
     Raises:

@@ -41,6 +41,16 @@ class GeneSpace(LayeredSpace, Protocol):
     def option_counts(self, X: NDArray[np.int64]) -> Floats:
         """How many active genes take each option, ``(n, options)``."""
 
+    @property
+    def cardinalities(self) -> NDArray[np.int64]:
+        """Options per gene, ``(genes,)``."""
+
+    def sample(self, n: int, seed: int | np.random.Generator) -> NDArray[np.int64]:
+        """``n`` random architectures."""
+
+    def structure(self, X: NDArray[np.int64]) -> Floats:
+        """Structural hyperparameters, ``(n, columns)``: values of active genes, one-hot where they are names."""
+
 
 class Cost(Optimisable):
     """A cost with an interval, vectorised over populations; ``name`` is the metric with its unit."""
@@ -51,11 +61,30 @@ class Cost(Optimisable):
 
 
 class LayerCost(Cost):
-    """A cost that is made up of the costs of layers."""
+    """A cost that is made up of the costs of layers; ``once`` is what a network costs beside them."""
+
+    space: GeneSpace
+    once: float
 
     @abstractmethod
+    def slot_costs(self, X: NDArray[np.int64]) -> Floats:
+        """What each slot adds, ``(n, slots)``; corrections may make it negative."""
+
     def layer_costs(self, X: NDArray[np.int64]) -> Floats:
-        """What each slot contributes, ``(n, slots)``."""
+        """What each slot contributes, ``(n, slots)``, for people: never less than nothing."""
+        costs: Floats = np.maximum(self.slot_costs(X), 0.0)
+        return costs
+
+    def torch(self) -> Any:
+        """A torch module from probabilities of options, ``(n, sum of cardinalities)``, to the expected cost ``(n,)``.
+
+        Raises:
+            MissingExtra: torch is not installed.
+            InputError: the cost does not add up over layers.
+        """
+        from netdyno.profiler.cost.relaxed import relax
+
+        return relax(self, self.space)
 
 
 def layer_counts(space: LayeredSpace, X: NDArray[np.int64]) -> Floats:

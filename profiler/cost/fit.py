@@ -28,6 +28,26 @@ def fit_cost(
     return cost
 
 
+def cross_validate(
+    space: GeneSpace, X: Any, y: Any, method: str, *, folds: int = 10, seed: int = 0, name: str = "latency_ms"
+) -> Floats:
+    """Root mean square percentage error on each of some folds that the fit did not see, ``(folds,)``.
+
+    Raises:
+        UnknownName: no such method.
+        InputError: fewer architectures than folds, or too few of them for the method.
+    """
+    population, target = space.check(X), np.asarray(y, np.float64)
+    check_readings(population, target, folds)
+    parts = np.array_split(np.random.default_rng(seed).permutation(len(population)), folds)
+    errors = []
+    for unseen in parts:
+        seen = np.setdiff1d(np.arange(len(population)), unseen)
+        cost = fit_cost(space, population[seen], target[seen], method, seed=seed, name=name)
+        errors.append(100 * np.sqrt(np.mean((cost(population[unseen]) / target[unseen] - 1) ** 2)))
+    return np.array(errors)
+
+
 def check_readings(X: NDArray[np.int64], y: Floats, least: int) -> None:
     """Make sure that there is one positive, finite cost for each of enough architectures.
 

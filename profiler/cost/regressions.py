@@ -1,4 +1,4 @@
-"""Regressions on the masked one-hot encoding: linear, ridge, support vectors, stacked, as LINAS compares them.
+"""Regressions on encoded genes: linear, ridge, support vectors, stacked, as LINAS compares them; and HyperPower's.
 
 Source: Cummings et al. 2022, A Hardware-Aware Framework for Accelerating Neural Architecture Search Across
 Modalities, Section 4. Five-fold cross-validation chooses each one's strength.
@@ -6,14 +6,16 @@ Modalities, Section 4. Five-fold cross-validation chooses each one's strength.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.profiler.cost.cost import Cost, Floats, GeneSpace
+from netdyno.profiler.cost.cost import Cost, Floats, GeneSpace, layer_counts
 from netdyno.profiler.cost.fit import check_readings
+
+Encoding = Callable[[NDArray[np.int64]], Floats]
 
 FOLDS = 5
 LEAST = 10
@@ -24,18 +26,21 @@ NORMAL_95 = 1.96
 
 
 class RegressionCost(Cost):
-    """A regression's prediction; ``cv_mape`` is its error in percent on folds that the fit did not see."""
+    """A regression's prediction; ``cv_mape`` is its error in percent on folds that the fit did not see.
 
-    def __init__(self, space: GeneSpace, model: Any, name: str, residuals: Floats, cv_mape: float) -> None:
+    ``encode`` makes of architectures ``X (n, genes)`` what the model takes, ``(n, columns)``.
+    """
+
+    def __init__(self, encode: Encoding, model: Any, name: str, residuals: Floats, cv_mape: float) -> None:
         self.name = name
         self.cv_mape = cv_mape
-        self._space = space
+        self._encode = encode
         self._model = model
         self._half = NORMAL_95 * float(np.sqrt(np.mean(residuals**2)))
 
     def __call__(self, X: NDArray[np.int64]) -> Floats:
         """``X (n, genes) int64`` to ``(n,)``."""
-        features = self._space.features(X)
+        features = self._encode(X)
         return np.asarray(self._model.predict(features), np.float64) if len(features) else np.empty(0)
 
     def interval(self, X: NDArray[np.int64]) -> Floats:
@@ -44,26 +49,47 @@ class RegressionCost(Cost):
         return np.stack([middle - self._half, middle + self._half], axis=1)
 
 
+def fit_additive(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
+    """A non-negative cost for each layer, wherever it occurs, and a constant: a lookup table read off networks."""
+    from sklearn.linear_model import LinearRegression
+
+    def encode(X: NDArray[np.int64]) -> Floats:
+        return np.concatenate([layer_counts(space, X), np.ones((len(X), 1))], axis=1)
+
+    return _fit(encode, X, y, LinearRegression(positive=True, fit_intercept=False), seed, name)
+
+
+def fit_structural(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
+    """The linear model of power and memory over structural hyperparameters, ``Σ w_j z_j`` and a constant.
+
+    Few networks make it a ridge. Source: Stamoulis et al. 2018 (HyperPower); thesis, Eq. 3.2 and 3.3.
+    """
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return _fit(space.structure, X, y, make_pipeline(StandardScaler(), _ridge()), seed, name)
+
+
 def fit_linear(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
     """Least squares with non-negative coefficients."""
     from sklearn.linear_model import LinearRegression
 
-    return _fit(space, X, y, LinearRegression(positive=True), seed, name)
+    return _fit(space.features, X, y, LinearRegression(positive=True), seed, name)
 
 
 def fit_ridge(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
     """Ridge regression."""
-    return _fit(space, X, y, _ridge(), seed, name)
+    return _fit(space.features, X, y, _ridge(), seed, name)
 
 
 def fit_linear_svr(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
     """A linear support vector regression."""
-    return _fit(space, X, y, _svr(seed, kernel=["linear"], C=COSTS), seed, name)
+    return _fit(space.features, X, y, _svr(seed, kernel=["linear"], C=COSTS), seed, name)
 
 
 def fit_svr(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
     """A support vector regression with radial basis functions."""
-    return _fit(space, X, y, _rbf(seed), seed, name)
+    return _fit(space.features, X, y, _rbf(seed), seed, name)
 
 
 def fit_stacked(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int, name: str) -> Cost:
@@ -71,7 +97,7 @@ def fit_stacked(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int,
     from sklearn.ensemble import StackingRegressor
 
     stacked = StackingRegressor([("ridge", _ridge()), ("svr", _rbf(seed))], _ridge(), cv=_folds(seed))
-    return _fit(space, X, y, stacked, seed, name)
+    return _fit(space.features, X, y, stacked, seed, name)
 
 
 def _ridge() -> Any:
@@ -102,7 +128,7 @@ def _folds(seed: int) -> Any:
     return KFold(FOLDS, shuffle=True, random_state=seed)
 
 
-def _fit(space: GeneSpace, X: NDArray[np.int64], y: Floats, model: Any, seed: int, name: str) -> RegressionCost:
+def _fit(encode: Encoding, X: NDArray[np.int64], y: Floats, model: Any, seed: int, name: str) -> RegressionCost:
     """Fit a model, and find its error on architectures that a fit has not seen.
 
     Raises:
@@ -111,7 +137,7 @@ def _fit(space: GeneSpace, X: NDArray[np.int64], y: Floats, model: Any, seed: in
     from sklearn.model_selection import cross_val_predict
 
     check_readings(X, y, LEAST)
-    features = space.features(X)
+    features = encode(X)
     unseen = np.asarray(cross_val_predict(model, features, y, cv=_folds(seed)), np.float64)
     cv_mape = float(100 * np.abs(unseen / y - 1).mean())
-    return RegressionCost(space, model.fit(features, y), name, unseen - y, cv_mape)
+    return RegressionCost(encode, model.fit(features, y), name, unseen - y, cv_mape)

@@ -11,12 +11,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_text
+from netdyno.base.files import read_text, write_atomic
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
+from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, Overhead, make_divisible
 from netdyno.profiler.table import LookupTable, make_rows, parse_row
 
 _FILE = re.compile(r"(\d+)_lookup_table\.ya?ml")
@@ -26,6 +27,7 @@ _LARGEST_FILE = 4 * 1024 * 1024
 # Of all that YAML can say these tables use text alone: no tags, no merging, and numbers are read here.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 NORMAL_95 = 1.96
+STEM_CHANNELS = 3
 
 
 def read_ofa_yaml(path: Path, choice: Choice) -> LookupTable:
@@ -47,6 +49,62 @@ def read_ofa_yaml(path: Path, choice: Choice) -> LookupTable:
             rows[name] = _row(file, key, entry)
     conditions = {"source": "mit-han-lab/once-for-all", "format": "ofa-yaml", "batch": 1}
     return LookupTable(path.stem, conditions, make_rows("layer", rows))
+
+
+def write_ofa_yaml(table: LookupTable, path: Path) -> list[Path]:
+    """Write a table's valid layers into a folder, one file a network input size; returns the files.
+
+    Rows without such a size belong to the network that its first convolution tells the size of.
+
+    Raises:
+        InputError: a layer that Once-for-All's tables cannot name, or no single size to name the file after.
+    """
+    by_size: dict[int, dict[str, dict[str, float | int]]] = {}
+    rows = [(parse_row(str(key)), row) for key, row in table.layers.iterrows() if row["valid"] == 1]
+    stems = {layer.h for (layer, _), _ in rows if isinstance(layer, Conv) and layer.cin == STEM_CHANNELS}
+    for (layer, size), row in rows:
+        if isinstance(layer, Overhead):
+            continue
+        if size is None and len(stems) != 1:
+            raise InputError(f"table {table.name} has layers of {len(stems)} input sizes; one file is of one size")
+        entry = _entry(float(row["latency_ms"]), row)
+        by_size.setdefault(size or next(iter(stems)), {})[_format_key(layer)] = entry
+    if not by_size:
+        raise InputError(f"table {table.name} has no valid layer to export")
+    files = [path / f"{size}_lookup_table.yaml" for size in by_size]
+    for file, entries in zip(files, by_size.values(), strict=True):
+        write_atomic(file, yaml.safe_dump(entries, sort_keys=True))
+    return files
+
+
+def _entry(mean: float, row: pd.Series[Any]) -> dict[str, float | int]:
+    """Count, mean and the standard deviation that its interval stands for."""
+    count = 1 if pd.isna(row["samples"]) else max(int(row["samples"]), 1)
+    half = 0.0 if pd.isna(row["latency_ms_high"]) else max(float(row["latency_ms_high"]) - mean, 0.0)
+    return {"count": count, "mean": mean, "std": half * math.sqrt(count) / NORMAL_95}
+
+
+def _format_key(layer: Layer) -> str:
+    """The key that :func:`_parse_key` reads."""
+    match layer:
+        case Linear():
+            return f"Logits-input:1x1x{layer.cin}-output:{layer.cout}"
+        case GlobalPool():
+            return f"AvgPool2D-input:{layer.h}x{layer.w}x{layer.cin}-output:1x1x{layer.cin}"
+        case Conv():
+            sizes = f"input:{layer.h}x{layer.w}x{layer.cin}-output:{_output(layer)}"
+            for name, kernel, stride, norm in (("Conv", 3, 2, 1), ("Conv_1", 1, 1, 1), ("Conv_2", 1, 1, 0)):
+                if (layer.kernel, layer.stride, layer.norm, layer.act) == (kernel, stride, norm, "h_swish"):
+                    return f"{name}-{sizes}"
+        case MBConv() if layer.act in ("relu", "h_swish") and layer.se in (0, make_divisible(layer.mid // 4)):
+            flags = f"idskip:{layer.skip}-se:{int(layer.se > 0)}-hs:{int(layer.act == 'h_swish')}"
+            sizes = f"input:{layer.h}x{layer.w}x{layer.cin}-output:{_output(layer)}-expand:{layer.mid}"
+            return f"expanded_conv-{sizes}-kernel:{layer.kernel}-stride:{layer.stride}-{flags}"
+    raise InputError(f"Once-for-All's tables have no name for {layer.key}", layer=layer.key)
+
+
+def _output(layer: Conv | MBConv) -> str:
+    return f"{-(-layer.h // layer.stride)}x{-(-layer.w // layer.stride)}x{layer.cout}"
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from collections import Counter
 from pathlib import Path
 
 from netdyno.base.errors import InputError
+from netdyno.base.files import write_atomic
 from netdyno.base.rows import read_rows
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.rows import latency_row
-from netdyno.profiler.layers import MBConv, parse_layer
-from netdyno.profiler.table import LookupTable, make_rows
+from netdyno.profiler.layers import MBConv, Overhead, parse_layer
+from netdyno.profiler.table import LookupTable, make_rows, parse_row
 
 COLUMNS = ("device", "op_key", "mid_channels", "latency_ms")
 BASE = "base"
@@ -54,6 +55,28 @@ def read_tfnas_csv(path: Path, choice: Choice) -> LookupTable:
         "refused_rows": negative[device],
     }
     return LookupTable(f"tfnas-{device}", conditions, make_rows("layer", rows))
+
+
+def write_tfnas_csv(table: LookupTable, path: Path) -> list[Path]:
+    """Write a table's valid inverted bottlenecks into a file in a folder; returns the file.
+
+    Raises:
+        InputError: a layer that TF-NAS's tables cannot name.
+    """
+    device = table.conditions.get("device")
+    name = str(device.get("name", "device") if isinstance(device, dict) else "device").replace(",", " ")
+    lines = [",".join(COLUMNS), f"{name},{BASE},,{float(table.conditions.get('constant_ms', 0.0))!r}"]
+    for key, row in table.layers[table.layers["valid"] == 1].iterrows():
+        layer, _ = parse_row(str(key))
+        if isinstance(layer, Overhead):
+            continue
+        if not isinstance(layer, MBConv) or layer.h != layer.w or layer.act not in ("relu", "swish"):
+            raise InputError(f"TF-NAS's tables have no name for {layer.key}", layer=layer.key)
+        sizes = f"{layer.h}_{layer.cin}_{layer.se}_{layer.cout}_k{layer.kernel}_s{layer.stride}_{layer.act}"
+        lines.append(f"{name},MBInvertedResBlock_{sizes},{layer.mid},{float(row['latency_ms'])!r}")
+    file = path / "tfnas_lut.csv"
+    write_atomic(file, "\n".join(lines) + "\n")
+    return [file]
 
 
 def _layer(path: Path, key: str, mid: float) -> MBConv:

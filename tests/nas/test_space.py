@@ -312,3 +312,21 @@ def test_values_outside_the_space(space: OfaMobileNetV3) -> None:
 
 def test_one_resolution_needs_no_list() -> None:
     assert make_space("ofa-mobilenetv3", resolutions=64).parameters["resolutions"] == [64]
+
+
+def test_structural_hyperparameters_are_values_of_active_genes(narrow: OfaMobileNetV3) -> None:
+    X = narrow.canonical(narrow.sample(30, seed=0))
+    z = narrow.structure(X)
+    assert z.shape == (30, 46)
+    for row, values, active in zip(z, narrow.decode(X), narrow.active(X), strict=True):
+        expected = [value for name in ("ks", "e", "d", "r") for value in values[name]]
+        np.testing.assert_array_equal(row, np.where(active, expected, 0))
+    named = make_space("nasbench201")
+    assert named.structure(named.sample(4, seed=0)).shape == (4, 30), "names are one-hot"
+
+
+def test_a_space_between_its_sizes(narrow: OfaMobileNetV3) -> None:
+    between = narrow.between()
+    assert between is not None and between.resolutions == (52, 60)
+    assert make_space("ofa-mobilenetv3", resolutions=[48, 52]).between() is None
+    assert make_space("fbnet").between() is None

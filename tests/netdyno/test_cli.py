@@ -87,6 +87,10 @@ BAD = [
     (["frobnicate"], "frobnicate"),
     (["profile"], "target"),
     (["profile", "good.onnx", "half.onnx"], "half"),
+    (["profile", "good.onnx", "--metrics", "energy"], "for spaces"),
+    (["fit", "nosuch", "--target", "power"], "nosuch"),
+    (["table", "export", "nosuch", "--format", "ofa-yaml", "--out", "t"], "nosuch"),
+    (["fit", "nosuch", "--target", "beauty"], "beauty"),
     (["profile", "ofa-mobilenetv3", "nasbench201"], "one space at a time"),
     (["profile", "ofa-mobilenetv3", "--colour"], "--colour"),
 ]
@@ -143,6 +147,17 @@ def test_profiles_a_model_s_operators(models, file_format, tmp_path):
     assert run("table", "check", "m", cwd=tmp_path).returncode == 0
     whole = run("profile", str(models / f"good.{file_format}"), "--no-operators", "--budget", "1s", cwd=tmp_path)
     assert "operators" not in whole.stderr + whole.stdout
+
+
+def test_fits_models_to_a_table_s_networks(tmp_path):
+    assert run("profile", SPACE, "--budget", "25s", "--out", "t", cwd=tmp_path).returncode == 0
+    result = run("fit", "t", "--target", "latency", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert set(document["methods"]) == {"structural", "ridge", "few-sample"}
+    assert all(own["rmspe_pct"] > 0 and own["spread_pct"] > 0 for own in document["methods"].values())
+    refused = run("fit", "t", "--target", "power", cwd=tmp_path)
+    assert refused.returncode == 2 and "power_w" in refused.stderr
 
 
 def test_models_are_compared_in_the_same_rounds(models, tmp_path):

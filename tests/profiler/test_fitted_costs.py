@@ -12,10 +12,10 @@ import pytest
 import netdyno as nd
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.profiler.cost.evidence import Group, fit_groups
-from netdyno.profiler.cost.fit import COST_MODELS, fit_cost
+from netdyno.profiler.cost.fit import COST_MODELS, cross_validate, fit_cost
 from netdyno.profiler.work import Work, work
 
-METHODS = ("few-sample", "linear", "linear-svr", "ridge", "stacked", "svr")
+METHODS = ("additive", "few-sample", "linear", "linear-svr", "ridge", "stacked", "structural", "svr")
 
 
 def _additive(space: Any, seed: int = 0) -> np.ndarray:
@@ -53,6 +53,31 @@ def test_every_method_beats_the_mean(method: str, narrow: Any) -> None:
     assert np.abs(cost(other) / truth - 1).mean() < 0.8 * np.abs(y.mean() / truth - 1).mean()
     assert cost.interval(other).shape == (200, 2)
     assert cost(other[:0]).shape == (0,)
+
+
+def test_additive_rows_are_recovered_exactly_and_never_negative() -> None:
+    space = nd.space("nasbench201")
+    X, other = space.sample(200, seed=1), space.sample(300, seed=2)
+    costs = _additive(space)
+    y, truth = (costs[space.layer_ids(each)].sum(axis=1) for each in (X, other))
+    np.testing.assert_allclose(fit_cost(space, X, y, "additive")(other), truth, rtol=1e-6)
+    noisy = fit_cost(space, X, y * np.random.default_rng(0).uniform(0.2, 5, len(y)), "additive")
+    assert (noisy(other) >= 0).all()
+
+
+def test_errors_come_from_folds_that_the_fit_did_not_see(narrow: Any) -> None:
+    X = narrow.sample(100, seed=8)
+    y = 1.0 + narrow.macs(X) / 1e6
+    errors = cross_validate(narrow, X, y, "structural", seed=1)
+    assert errors.shape == (10,)
+    np.testing.assert_array_equal(errors, cross_validate(narrow, X, y, "structural", seed=1))
+    noise = np.random.default_rng(0).permutation(y)
+    assert errors.mean() < 0.5 * cross_validate(narrow, X, noise, "structural").mean()
+    # An expansion of 3 and one of 6 at equal steps: linear in the values, unlike an arbitrary table of options.
+    linear = 5.0 + narrow.structure(X) @ np.random.default_rng(1).uniform(0, 1, narrow.structure(X).shape[1])
+    assert cross_validate(narrow, X, linear, "structural").mean() < 1.0
+    with pytest.raises(InputError, match="at least 10"):
+        cross_validate(narrow, X[:9], y[:9], "structural")
 
 
 def test_the_same_fit_twice_is_the_same(narrow: Any) -> None:

@@ -1,0 +1,52 @@
+"""``netdyno fit``: a cost model on the whole networks of a table, and how wrong it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netdyno.cli.console import Json, emit, print_table, say
+
+TARGETS = {"latency": "latency_ms", "energy": "energy_mj", "power": "power_w", "memory": "memory_bytes"}
+METHODS = "structural,ridge,few-sample"
+ALL = "structural, ridge, few-sample, additive, linear, linear-svr, svr, stacked"
+FOLDS = 10
+
+
+def fit(
+    table: Annotated[Path, typer.Argument(help="A table with whole networks in it, as `profile` makes them.")],
+    target: Annotated[str, typer.Option(help="latency, energy, power or memory.")],
+    method: Annotated[str, typer.Option(help=f"Comma-separated, of {ALL}.")] = METHODS,
+    seed: Annotated[int, typer.Option(help="Seed of the folds.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit cost models to a table's networks; their error comes from folds that the fit did not see."""
+    import numpy as np
+
+    from netdyno.base.errors import InputError, UnknownName
+    from netdyno.nas.space import parse_genes, parse_space
+    from netdyno.profiler.cost.fit import cross_validate
+    from netdyno.profiler.table import load_table
+
+    if target not in TARGETS:
+        raise UnknownName("target", target, TARGETS)
+    loaded, column = load_table(table), TARGETS[target]
+    rows = loaded.networks[(loaded.networks["valid"] == 1) & loaded.networks[column].notna()]
+    rows = rows[~rows.index.str.contains("@")]  # networks of other input sizes have genes of another space
+    subject = loaded.conditions.get("subject")
+    if not isinstance(subject, str) or len(rows) < FOLDS:
+        raise InputError(f"{table}: a fit needs at least {FOLDS} networks with {column}, not {len(rows)}")
+    space = parse_space(subject)
+    X, y = np.stack([parse_genes(space, str(name)) for name in rows.index]), rows[column].to_numpy(float)
+    found = {}
+    for name in filter(None, (part.strip() for part in method.split(","))):
+        errors = cross_validate(space, X, y, name, folds=FOLDS, seed=seed, name=column)
+        found[name] = {"rmspe_pct": float(errors.mean()), "spread_pct": float(errors.std(ddof=1))}
+    if as_json:
+        emit({"table": str(table), "target": column, "networks": len(y), "folds": FOLDS, "methods": found})
+        return
+    say(f"{column} of {len(y)} networks, RMSPE on {FOLDS} folds that no fit saw")
+    cells = [(name, f"{own['rmspe_pct']:.2f} %", f"{own['spread_pct']:.2f} %") for name, own in found.items()]
+    print_table(("method", "RMSPE", "spread over folds"), cells)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netdyno.devices.cpu import CpuDevice, CpuSession
+from netdyno.devices.device import Samples, Settings
+from netdyno.devices.meters import Meter
+from netdyno.profiler import energy, measure
+from netdyno.profiler.energy import Window, energy_columns, measure_window, require_meter
+from netdyno.profiler.layers import Layer
+from netdyno.profiler.measure import Method
+from netdyno.profiler.profile import profile_layers
+
+Refuses = Callable[[Callable[[], object]], str]
+IDLE_W, INFERENCE_MJ = 10.0, 0.25
+
+
+class Counter(Meter):
+    """A machine that draws 10 W idle, and a quarter of a mJ more for each inference."""
+
+    name = "counter"
+
+    def __init__(self) -> None:
+        self.inferences = 0
+        self._began = time.monotonic()
+
+    def read_mj(self) -> float:
+        return 1e3 * IDLE_W * (time.monotonic() - self._began) + INFERENCE_MJ * self.inferences
+
+
+def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
+    """The journal keeps each window, and the same call again takes none."""
+    meter, run = Counter(), CpuSession.run
+    windows: list[Window] = []
+
+    def counted(self: CpuSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
+        meter.inferences += repeat
+        return run(self, inputs, repeat)
+
+    def short(*arguments: Any) -> Window:
+        windows.append(measure_window(*arguments, window_s=0.3))
+        return windows[-1]
+
+    method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=3, most_rounds=3, memory=False, energy_windows=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CpuSession, "run", counted)
+        patch.setattr(CpuDevice, "meters", lambda _: (meter,))
+        patch.setattr(measure, "measure_window", short)
+        patch.setattr(energy, "IDLE_S", 0.2)
+        for _ in range(2):
+            table = profile_layers(
+                tiny_layers[-1:], cpu, Settings("onnxruntime"), subject="x", method=method, out=tmp_path / "t"
+            )
+    assert len(windows) == 4
+    assert windows[0].idle_w == pytest.approx(IDLE_W, rel=0.05)
+    table.check()
+    for _, row in table.layers.iterrows():
+        assert row["energy_mj"] == pytest.approx(INFERENCE_MJ, rel=0.1)
+        assert row["power_w"] > 0
+
+
+def test_columns_by_hand() -> None:
+    windows = [Window(6000.0, 10.0, 0.5, 100), Window(7000.0, 10.0, 0.5, 100), Window(4000.0, 10.0, 0.5, 100)]
+    assert energy_columns(windows) == {"energy_mj": 15.0, "power_w": 3.0}
+    assert energy_columns(windows[2:]) == {}, "nothing above idle is no reading of zero"
+
+
+def test_a_machine_without_a_meter_says_so(tmp_path: Path, refuses: Refuses) -> None:
+    with CpuDevice(sys=tmp_path) as device:
+        assert "no RAPL package counters" in refuses(lambda: require_meter(device))
