@@ -26,6 +26,7 @@ from netdyno.nas.space import parse_genes
 from netdyno.nas.supernets.store import load_supernet
 from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_networks
+from netdyno.profiler.profiling import Profiling
 from netdyno.profiler.table import format_genes, load_table
 from netdyno.runs import load_run
 
@@ -46,7 +47,7 @@ def main(folder: Path) -> None:
     graphs = {str(i): evaluated.subnet(genes).graph() for i, genes in enumerate(both)}
     with open_device("cpu") as device:
         method = Method(budget_s=120, memory=False)
-        rows = profile_networks(graphs, device, Settings("onnxruntime"), method=method)
+        rows = profile_networks(graphs, Profiling(device, Settings("onnxruntime"), method))
     latency = rows.loc[list(graphs), "latency_ms"].to_numpy()
     F = np.stack([latency, 100 - accuracy], axis=1)
     reference = F.max(axis=0) * 1.01

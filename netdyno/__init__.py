@@ -96,17 +96,13 @@ def profile(
     from netdyno.profiler.measure import Method, check_metrics
     from netdyno.profiler.plan import NO_NETWORKS, Networks
     from netdyno.profiler.profile import profile_space
+    from netdyno.profiler.profiling import Profiling
 
     chosen = check_metrics(metrics)
-    return profile_space(
-        space,
-        device,
-        Settings(runtime, threads),
-        subject=format_space(space),
-        networks=Networks() if networks else NO_NETWORKS,
-        method=Method(budget_s=budget_s, memory="memory" in chosen, energy_windows=2 * ("energy" in chosen)),
-        out=Path(out) if out is not None else None,
-    )
+    method = Method(budget_s=budget_s, memory="memory" in chosen, energy_windows=2 * ("energy" in chosen))
+    run = Profiling(device, Settings(runtime, threads), method, Path(out) if out is not None else None)
+    measured = Networks() if networks else NO_NETWORKS
+    return profile_space(space, run, subject=format_space(space), networks=measured)
 
 
 def load_table(path: str | Path) -> LookupTable:

@@ -34,6 +34,7 @@ from netdyno.nas.supernets.store import load_supernet, make_supernet, save_super
 from netdyno.nas.supernets.train import Training, train_supernet
 from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_space
+from netdyno.profiler.profiling import Profiling
 from netdyno.profiler.table import DESCRIPTOR as TABLE
 from netdyno.profiler.table import LookupTable, format_genes, load_table
 from netdyno.remeasure import remeasure
@@ -116,15 +117,9 @@ class Demo:
             known.check()
             return known
         began = time.monotonic()
-        table = profile_space(
-            self._space,
-            device,
-            Settings(runtime),
-            subject=format_space(self._space),
-            method=Method(budget_s=self._size.table_budget_s),
-            out=folder,
-            progress=self._progress,
-        )
+        method = Method(budget_s=self._size.table_budget_s)
+        run = Profiling(device, Settings(runtime), method, folder, progress=self._progress)
+        table = profile_space(self._space, run, subject=format_space(self._space))
         table.check()
         self._say(f"profile  {runtime}: {len(table.layers)} layers on {device.info().name} {_took(began)}")
         return table
@@ -190,16 +185,14 @@ class Demo:
         began = time.monotonic()
         front = load_run(self._out).front
         test = EvaluatedAccuracy(evaluated.supernet, load_data(DATA, "test"), load_data(DATA, "train"))
+        method = Method(budget_s=self._size.network_budget_s, memory=False)
         rows = remeasure(
             front.X[spread(front, self._size.front_points)],
             cost=table.cost(self._space, "latency_ms"),
             predicted=predictor,
             evaluated=evaluated,
             test=test,
-            device=device,
-            settings=Settings(RUNTIMES[0]),
-            method=Method(budget_s=self._size.network_budget_s, memory=False),
-            progress=self._progress,
+            run=Profiling(device, Settings(RUNTIMES[0]), method, progress=self._progress),
         )
         write_measured(self._out, pick_winners(rows))
         latency_error = (rows["latency_ms_predicted"] / rows["latency_ms"] - 1).abs().mean() * 100

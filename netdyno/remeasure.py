@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
-from netdyno.base.progress import Progress, silent
-from netdyno.devices.device import Device, Settings
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.space import Population, Space
 from netdyno.profiler.cost.cost import Cost
-from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_networks
+from netdyno.profiler.profiling import Profiling
 from netdyno.profiler.table import format_genes
 from netdyno.runs import MEASURED_COLUMNS
 
@@ -23,10 +21,7 @@ def remeasure(
     predicted: Accuracy,
     evaluated: EvaluatedAccuracy,
     test: EvaluatedAccuracy,
-    device: Device,
-    settings: Settings,
-    method: Method,
-    progress: Progress = silent,
+    run: Profiling,
 ) -> pd.DataFrame:
     """Rows of a run's measured points for ``X (n, genes)``.
 
@@ -38,7 +33,7 @@ def remeasure(
     space: Space = evaluated.supernet.space
     names = [format_genes(genes) for genes in X]
     graphs = {name: evaluated.subnet(genes).graph() for name, genes in zip(names, X, strict=True)}
-    latency = profile_networks(graphs, device, settings, method=method, progress=progress).loc[names]
+    latency = profile_networks(graphs, run).loc[names]
     rows = {
         "genes": names,
         "winner": "",

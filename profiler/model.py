@@ -15,7 +15,7 @@ from netdyno.devices.device import Device, Session, Settings
 from netdyno.profiler.layers import Operator
 from netdyno.profiler.measure import Method
 from netdyno.profiler.operators import OperatorsReport, profile_operators
-from netdyno.profiler.profile import describe
+from netdyno.profiler.profiling import describe
 from netdyno.profiler.roofs import measure_roofs
 from netdyno.profiler.statistics import estimate, relative_spread
 from netdyno.profiler.table import LookupTable, make_rows

@@ -114,6 +114,7 @@ def compare(
     from netdyno.base.units import format_ms
     from netdyno.profiler.compare import compare_rows
     from netdyno.profiler.profile import profile_artifacts
+    from netdyno.profiler.profiling import Profiling
 
     names = [artifact.name for artifact in artifacts]
     if len(set(names)) < len(names):
@@ -121,7 +122,9 @@ def compare(
     if len(set(names)) < len(names):
         names = [f"{number}: {name}" for number, name in enumerate(names, start=1)]
     with progress() as tell:
-        table = profile_artifacts(dict(zip(names, artifacts, strict=True)), device, settings, method, tell)
+        table = profile_artifacts(
+            dict(zip(names, artifacts, strict=True)), Profiling(device, settings, method, progress=tell)
+        )
     failed = table.networks[table.networks["valid"] == 0]
     if len(failed):
         raise InputError(f"{failed.index[0]}: {failed['method'].iloc[0]}", artifact=str(failed.index[0]))

@@ -120,22 +120,15 @@ def _profile_space(
     from netdyno.base.files import require_writable
     from netdyno.nas.space import format_space
     from netdyno.profiler.plan import NO_NETWORKS, Networks
-    from netdyno.profiler.profile import choose_runtime, profile_space
+    from netdyno.profiler.profile import profile_space
+    from netdyno.profiler.profiling import Profiling, choose_runtime
 
     runtime, _ = choose_runtime(device, settings)
     folder = require_writable(out or Path(f"{space.name}-{device.id}-{runtime}-t{settings.threads}"))
     with progress() as tell:
-        table = profile_space(
-            space,
-            device,
-            settings,
-            subject=format_space(space),
-            networks=Networks() if networks else NO_NETWORKS,
-            method=method,
-            out=folder,
-            fresh=fresh,
-            progress=tell,
-        )
+        run = Profiling(device, settings, method, folder, fresh, tell)
+        measured = Networks() if networks else NO_NETWORKS
+        table = profile_space(space, run, subject=format_space(space), networks=measured)
     from netdyno.report.validation import error_lines
 
     invalid = table.layers[table.layers["valid"] == 0]

@@ -15,6 +15,7 @@ from netdyno.profiler.energy import Window, energy_columns, measure_window, requ
 from netdyno.profiler.layers import Layer
 from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_layers
+from netdyno.profiler.profiling import Profiling
 
 Refuses = Callable[[Callable[[], object]], str]
 IDLE_W, INFERENCE_MJ = 10.0, 0.25
@@ -53,9 +54,8 @@ def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: P
         patch.setattr(measure, "measure_window", short)
         patch.setattr(energy, "IDLE_S", 0.2)
         for _ in range(2):
-            table = profile_layers(
-                tiny_layers[-1:], cpu, Settings("onnxruntime"), subject="x", method=method, out=tmp_path / "t"
-            )
+            bench = Profiling(cpu, Settings("onnxruntime"), method, tmp_path / "t")
+            table = profile_layers(tiny_layers[-1:], bench, subject="x")
     assert len(windows) == 4
     assert windows[0].idle_w == pytest.approx(IDLE_W, rel=0.05)
     table.check()

@@ -22,7 +22,8 @@ from netdyno.profiler.layers import Layer, Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method, check_metrics
 from netdyno.profiler.model import profile_model
-from netdyno.profiler.profile import JOURNAL, profile_layers, profile_networks
+from netdyno.profiler.profile import profile_layers, profile_networks
+from netdyno.profiler.profiling import JOURNAL, Profiling
 from netdyno.profiler.table import load_table
 
 Refuses = Callable[[Callable[[], object]], str]
@@ -143,13 +144,13 @@ def test_a_round_in_which_the_device_was_not_itself_is_flagged(
     faults = iter([["throttled by heat"], [], []])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CpuDevice, "faults", lambda *_: next(faults, []))
-        table = profile_layers(layers, cpu, ONNX, subject="x", method=QUICK, out=tmp_path / "a")
+        table = profile_layers(layers, Profiling(cpu, ONNX, QUICK, tmp_path / "a"), subject="x")
     assert table.conditions["flagged_rounds"] == {"throttled by heat": 1}
     assert (table.layers["valid"] == 1).all()
     assert (table.layers["starts"] == 2).all(), "flagged visits are left out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CpuDevice, "faults", lambda *_: ["throttled by heat"])
-        table = profile_layers(layers, cpu, ONNX, subject="x", method=QUICK, out=tmp_path / "b")
+        table = profile_layers(layers, Profiling(cpu, ONNX, QUICK, tmp_path / "b"), subject="x")
     assert (table.layers["valid"] == 0).all()
     assert set(table.layers["method"]) == {"flagged: throttled by heat"}
     assert (table.layers["latency_ms"] > 0).all(), "what was read is still told"
@@ -210,14 +211,8 @@ def _fatal_to_run(artifact: Artifact) -> Callable[..., Samples]:
 @pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
 def test_layers_become_a_table(runtime: str, cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=2, most_rounds=2)
-    table = profile_layers(
-        [*tiny_layers, tiny_layers[0]],
-        cpu,
-        Settings(runtime),
-        subject="tiny:x=1",
-        method=method,
-        out=tmp_path / "out",
-    )
+    run = Profiling(cpu, Settings(runtime), method, tmp_path / "out")
+    table = profile_layers([*tiny_layers, tiny_layers[0]], run, subject="tiny:x=1")
     table.check()
     assert list(table.layers.index) == ["overhead", *(layer.key for layer in tiny_layers)]
     assert (table.layers["valid"] == 1).all()
@@ -227,16 +222,14 @@ def test_layers_become_a_table(runtime: str, cpu: CpuDevice, tiny_layers: list[L
     read = load_table(tmp_path / "out")
     assert read.layers.equals(table.layers)
     assert (tmp_path / "out" / JOURNAL).is_file()
-    again = profile_layers(
-        tiny_layers, cpu, Settings(runtime), subject="tiny:x=1", method=method, out=tmp_path / "out"
-    )
+    again = profile_layers(tiny_layers, run, subject="tiny:x=1")
     assert again.layers.equals(table.layers), "the same call again takes nothing anew"
 
 
 def test_a_table_leaves_other_files_alone(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years")
-    profile_layers(tiny_layers[-1:], cpu, ONNX, subject="x", method=QUICK, out=tmp_path)
-    profile_layers(tiny_layers[-1:], cpu, ONNX, subject="y", method=QUICK, out=tmp_path, fresh=True)
+    profile_layers(tiny_layers[-1:], Profiling(cpu, ONNX, QUICK, tmp_path), subject="x")
+    profile_layers(tiny_layers[-1:], Profiling(cpu, ONNX, QUICK, tmp_path, fresh=True), subject="y")
     assert (tmp_path / "thesis.tex").read_text() == "years"
 
 
@@ -244,15 +237,15 @@ def test_other_conditions_need_fresh(
     cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path, refuses: Refuses
 ) -> None:
     layers, out = tiny_layers[-1:], tmp_path / "out"
-    profile_layers(layers, cpu, ONNX, subject="a", method=QUICK, out=out)
-    refuses(lambda: profile_layers(layers, cpu, ONNX, subject="b", method=QUICK, out=out))
+    profile_layers(layers, Profiling(cpu, ONNX, QUICK, out), subject="a")
+    refuses(lambda: profile_layers(layers, Profiling(cpu, ONNX, QUICK, out), subject="b"))
     assert load_table(out).conditions["subject"] == "a"
-    profile_layers(layers, cpu, ONNX, subject="b", method=QUICK, out=out, fresh=True)
+    profile_layers(layers, Profiling(cpu, ONNX, QUICK, out, fresh=True), subject="b")
     assert load_table(out).conditions["subject"] == "b"
 
 
 def test_whole_networks_become_rows(cpu: CpuDevice, tiny_layers: list[Layer]) -> None:
-    rows = profile_networks({"0 1": lower(tiny_layers[0]), "0 2": lower(tiny_layers[3])}, cpu, ONNX, method=QUICK)
+    rows = profile_networks({"0 1": lower(tiny_layers[0]), "0 2": lower(tiny_layers[3])}, Profiling(cpu, ONNX, QUICK))
     assert list(rows.index) == ["0 1", "0 2"]
     assert (rows["latency_ms"] > 0).all()
 
@@ -276,7 +269,7 @@ def test_methods_and_metrics_that_cannot_be(refuses: Refuses) -> None:
 
 def test_an_unknown_runtime_is_told(cpu: CpuDevice, tiny_layers: list[Layer]) -> None:
     with pytest.raises(InputError, match="unknown runtime 'onnx'"):
-        profile_layers(tiny_layers, cpu, Settings("onnx"), subject="x", method=QUICK)
+        profile_layers(tiny_layers, Profiling(cpu, Settings("onnx"), QUICK), subject="x")
 
 
 def test_when_everything_dies_the_run_ends(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""One profiling run: candidates measured on a device into a journal, and what the journal says of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from netdyno.base.artifact import Artifact
+from netdyno.base.errors import UnknownName
+from netdyno.base.progress import Progress, silent
+from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
+from netdyno.profiler.energy import energy_columns, require_meter
+from netdyno.profiler.journal import Journal, Visit
+from netdyno.profiler.measure import Bench, Method
+from netdyno.profiler.statistics import estimate
+
+JOURNAL = "journal.sqlite"
+DEFAULT_METHOD = Method()
+
+Candidates = Mapping[str, Callable[[], Artifact]]
+
+
+@dataclass(frozen=True)
+class Readings:
+    """Columns of a table's rows by candidate, the visits behind them, and under which conditions they were taken."""
+
+    rows: dict[str, dict[str, Any]]
+    visits: dict[str, list[Visit]]
+    conditions: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Profiling:
+    """On what, how and where candidates are measured.
+
+    With ``out`` the journal is kept in that folder, and the same run again goes on from it unless it is ``fresh``.
+    """
+
+    device: Device
+    settings: Settings = DEFAULT_SETTINGS
+    method: Method = DEFAULT_METHOD
+    out: Path | None = None
+    fresh: bool = False
+    progress: Progress = field(default=silent)
+
+    def on_runtime(self) -> tuple[Profiling, str]:
+        """The run with its runtime decided, what was asked for or the device's first, and the format that it runs.
+
+        Raises:
+            UnknownName: the device has no such runtime.
+        """
+        runtime, file_format = choose_runtime(self.device, self.settings)
+        return replace(self, settings=replace(self.settings, runtime=runtime)), file_format
+
+    def measure(self, candidates: Candidates, subject: str, ranks: Mapping[str, int] | None = None) -> Readings:
+        """Measure candidates, which ``subject`` describes; see :class:`Bench` for their ``ranks``.
+
+        Raises:
+            InputError: ``out`` holds another run's journal, or a metric that the device does not have.
+            DeviceError: the device was lost.
+        """
+        if self.method.energy_windows:
+            require_meter(self.device)  # before minutes of other readings
+        conditions = describe(self.device, self.settings, subject)
+        self.device.hold()  # nobody else may write the journal, or load the device, from here on
+        before = dict(self.device.state())
+        with TemporaryDirectory() as scratch:
+            path = (self.out or Path(scratch)) / JOURNAL
+            with Journal(path, conditions, fresh=self.fresh) as journal:
+                Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()
+                visits, flags = journal.visits(), Counter(journal.flags().values())
+                rows = _rows(journal, visits, candidates)
+        states = {
+            "method": asdict(self.method),
+            "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
+            "state_before": before,
+            "state_after": dict(self.device.state()),
+            "flagged_rounds": dict(sorted(flags.items())),
+        }
+        return Readings(rows, {name: visits[name] for name in candidates if name in visits}, conditions | states)
+
+
+def describe(device: Device, settings: Settings, subject: str) -> dict[str, Any]:
+    """The conditions that make readings comparable: device, runtime, versions, threads, batch, precision."""
+    info = device.info()
+    return {
+        "subject": subject,
+        "device": {"id": info.id, "kind": info.kind, "name": info.name, **info.facts},
+        "runtime": settings.runtime,
+        "threads": settings.threads,
+        "batch": 1,
+        "precision": "fp32",
+        "versions": {**info.versions, "netdyno": version("netdyno")},
+    }
+
+
+def choose_runtime(device: Device, settings: Settings) -> tuple[str, str]:
+    """The runtime to use and the format that it runs: what was asked for, else the device's first.
+
+    Raises:
+        UnknownName: the device has no such runtime.
+    """
+    runtime = settings.runtime or next(iter(device.formats))
+    if runtime not in device.formats:
+        raise UnknownName("runtime", runtime, device.formats)
+    return runtime, device.formats[runtime]
+
+
+def _rows(journal: Journal, visits: Mapping[str, Sequence[Visit]], names: Candidates) -> dict[str, dict[str, Any]]:
+    memories, energies, failures = journal.memories(), journal.energies(), journal.failures()
+    rows: dict[str, dict[str, Any]] = {}
+    for name in names:
+        if name in visits:
+            columns = {"memory_bytes": memories.get(name), **energy_columns(energies.get(name, []))}
+            rows[name] = _figures(visits[name]) | columns
+        else:
+            reason = failures.get(name, ["not measured within the budget"])[-1]
+            rows[name] = {"method": f"failed: {reason}", "valid": 0}
+    return rows
+
+
+def _figures(visits: Sequence[Visit]) -> dict[str, Any]:
+    """Latency of one candidate.
+
+    Flagged visits are left out; where they are the most, all count and the row is not valid.
+    """
+    trusted = [visit for visit in visits if not visit.flag]
+    valid = 2 * len(trusted) >= len(visits)
+    used = trusted if valid else visits
+    figure = estimate([visit.latency_ms for visit in used], [visit.start for visit in used])
+    method = "measured" if valid else f"flagged: {Counter(visit.flag for visit in visits).most_common(1)[0][0]}"
+    return {
+        "latency_ms": figure.median,
+        "latency_ms_low": figure.low,
+        "latency_ms_high": figure.high,
+        "samples": figure.samples,
+        "starts": len({visit.start for visit in used}),
+        "method": method,
+        "valid": int(valid),
+    }
