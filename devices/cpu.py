@@ -134,14 +134,16 @@ class CpuDevice(Device):
         worker = Worker("netdyno.devices.operator_worker", runtime)
         message = model_message(artifact, settings) | {"inferences": inferences}
         try:
-            reply = worker.ask(Frame(message, model_arrays(artifact)), timeout_s=self.silence_s)
-        except ModelError as error:
-            raise self.refused(artifact, f"{runtime}: {error}") from error
+            # It answers once, after all inferences, with the profiler and without.
+            timeout_s = self.silence_s * (1 + inferences)
+            reply = worker.ask(Frame(message, model_arrays(artifact)), timeout_s=timeout_s)
+        except (ModelError, Crashed) as error:
+            raise self.refused(artifact, f"{runtime}'s profiler: {error}") from error
         except WorkerLost as error:
             raise self.lost(artifact, error) from error
         finally:
             worker.end()
-        return from_wire(reply.message)
+        return from_wire(reply)
 
     def peak_memory_bytes(self, artifact: Artifact, runtime: str, settings: Settings) -> int:
         """Peak memory of an artifact, its file included, over a process that has imported the runtime only.

@@ -95,7 +95,7 @@ class LiteRtProfiler:
         """What was found.
 
         Raises:
-            ModelError: nothing.
+            ModelError: it was nothing.
         """
         if not self._operators:
             raise ModelError("LiteRT's profiler told of no operator")

@@ -15,6 +15,7 @@ from netdyno.base.errors import InputError
 from netdyno.devices.operators import OperatorTimes
 
 _KERNEL = "_kernel_time"
+_CONTROL = ("If", "Loop", "Scan")
 _SEPARATOR = re.compile(r"[\s,\]]*")
 _POSITIONS = ("node_index", "exec_plan_index", "graph_index")
 
@@ -34,11 +35,13 @@ def parse_profile(text: str, source: str) -> list[OperatorTimes]:
         if event.get("cat") != "Node" or not isinstance(name, str) or not name.endswith(_KERNEL):
             continue
         arguments = arguments if isinstance(arguments, dict) else {}
+        if arguments.get("op_name") in _CONTROL:
+            continue  # what its body takes is told of the body's own nodes
         key = (name, *(str(arguments.get(position)) for position in _POSITIONS))
         if key not in found:
             found[key] = _operator(name.removesuffix(_KERNEL), arguments)
         run = bisect_right(ends, _start(event))  # inferences that have ended before it
-        if run_of.get(key) == run:  # within a loop, or under a name that occurs twice
+        if ends and run_of.get(key) == run:  # within a loop, or under a name that occurs twice
             found[key].latency_us[-1] += _duration(event)
         else:
             found[key].latency_us.append(_duration(event))

@@ -91,7 +91,7 @@ def main(runtime: str) -> None:
     stream = connect()
     request = receive(stream)
     try:
-        reply = Frame(to_wire(profile(runtime, request)))
+        reply = to_wire(profile(runtime, request))
     except Exception as error:
         reply = refusal(error)
     send(stream, reply)

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import json
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.devices.wire import Frame
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,25 @@ class OperatorProfile:
     whole_us: list[float]
 
 
-def to_wire(profile: OperatorProfile) -> dict[str, Any]:
-    """A profile as JSON holds it."""
-    return asdict(profile)
+def to_wire(profile: OperatorProfile) -> Frame:
+    """A profile as a frame carries it: all of it in arrays, since a header is short and operators are many."""
+    lengths = [len(operator.latency_us) for operator in profile.operators]
+    times = np.concatenate([np.empty(0), *(operator.latency_us for operator in profile.operators)])
+    facts = [asdict(replace(operator, latency_us=[])) for operator in profile.operators]
+    arrays: dict[str, NDArray[Any]] = {
+        "times_us": times.astype(np.float64),
+        "whole_us": np.array(profile.whole_us, np.float64),
+    }
+    arrays["facts"] = np.frombuffer(json.dumps({"operators": facts, "lengths": lengths}).encode(), np.uint8)
+    return Frame({}, arrays)
 
 
-def from_wire(record: dict[str, Any]) -> OperatorProfile:
+def from_wire(frame: Frame) -> OperatorProfile:
     """A profile from what :func:`to_wire` made."""
-    shapes = ("input_shapes", "output_shapes")
-    each = ({**own, **{name: tuple(map(tuple, own[name])) for name in shapes}} for own in record["operators"])
-    return OperatorProfile([OperatorTimes(**own) for own in each], record["whole_us"])
+    described = json.loads(frame.arrays["facts"].tobytes())
+    times = np.split(frame.arrays["times_us"], np.cumsum(described["lengths"])[:-1])
+    operators = []
+    for facts, own in zip(described["operators"], times, strict=True):
+        shapes = {name: tuple(map(tuple, facts[name])) for name in ("input_shapes", "output_shapes")}
+        operators.append(OperatorTimes(**{**facts, **shapes, "latency_us": own.tolist()}))
+    return OperatorProfile(operators, frame.arrays["whole_us"].tolist())

@@ -21,12 +21,21 @@ _BITS = {
 _SIZES = {code: _BITS[name] for name, code in vars(schema.TensorType).items() if name in _BITS}
 
 
+_UNCOUNTED = {
+    "BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "CONV_3D", "CONV_3D_TRANSPOSE", "CUSTOM", "LSTM",
+    "RNN", "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TfliteOperator:
-    """An operator of the main subgraph: its type, multiply-accumulates, and bytes of all tensors it touches."""
+    """An operator of the main subgraph: its type, multiply-accumulates, and bytes of all tensors it touches.
+
+    ``macs`` is None where the tensors do not tell them.
+    """
 
     type: str
-    macs: int
+    macs: int | None
     moved_bytes: int
 
 
@@ -50,8 +59,8 @@ def _operators(model: Any) -> Iterator[TfliteOperator]:
     for operator in graph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
         kind = _NAMES.get(max(code.builtinCode, code.deprecatedBuiltinCode), "CUSTOM")
-        read = [graph.tensors[index] for index in operator.inputs if index >= 0]
-        written = [graph.tensors[index] for index in operator.outputs]
+        read = [graph.tensors[index] for index in _indices(operator.inputs) if index >= 0]
+        written = [graph.tensors[index] for index in _indices(operator.outputs)]
         moved = sum(math.prod(_shape(tensor)) * _SIZES.get(tensor.type, 32) // 8 for tensor in (*read, *written))
         yield TfliteOperator(kind, _macs(kind, [_shape(t) for t in read], [_shape(t) for t in written]), moved)
 
@@ -60,8 +69,14 @@ def _shape(tensor: Any) -> Shape:
     return tuple(int(side) for side in tensor.shape) if tensor.shape is not None else ()
 
 
-def _macs(kind: str, read: list[Shape], written: list[Shape]) -> int:
+def _indices(found: Any) -> list[int]:
+    return [] if found is None else list(found)
+
+
+def _macs(kind: str, read: list[Shape], written: list[Shape]) -> int | None:
     """One for each weight that goes into each output value."""
+    if kind in _UNCOUNTED:
+        return None
     if len(read) < 2 or not written:
         return 0
     outputs, weight = math.prod(written[0]), read[1]

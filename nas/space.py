@@ -300,7 +300,7 @@ def _number(text: str, part: str) -> int | float:
 
 
 def parse_genes(space: Space, text: str) -> Population:
-    """The architecture ``(genes,)`` of such a text.
+    """The architecture ``(genes,)`` of a network row's name, option indices with spaces between.
 
     Raises:
         InputError: not an architecture of this space.

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.profiler.samples import by_start
+from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.table import METRICS, LookupTable
 
 Floats = NDArray[np.float64]
 
 SIGNIFICANCE = 0.05
-NORMAL_95 = 1.96
 LENT = 4
 """Starts' worth of scatter that a row borrows from the others."""
 FREEDOM = 2 * (LENT + 2)

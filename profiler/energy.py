@@ -15,6 +15,7 @@ WINDOW_S = 5.0
 """Counters tick, and smooth, over up to a second; a window has to be long against that."""
 IDLE_S = 1.0
 JITTER_S = 0.2
+STANDSTILL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,14 @@ def require_meter(device: Device) -> Meter:
 
     Raises:
         InputError: it has none that can be read; the message says why.
+        MeasurementInvalid: its counter stands still.
     """
     meters = device.meters()
-    if not meters:
+    if meters:  # one that stands still is found out now, not after minutes
+        meters[0].read_mj()
+        time.sleep(STANDSTILL_S)
+        meters[0].read_mj()
+    else:
         why = "; ".join(device.meter_problems()) or "it has no meter"
         raise InputError(f"no energy from {device.id}: {why}", device=device.id)
     return meters[0]
@@ -63,11 +69,9 @@ def measure_window(session: Session, meter: Meter, repeat: int, phase: float, wi
 
 
 def energy_columns(windows: Sequence[Window]) -> dict[str, float]:
-    """Net energy of one inference and mean net power, medians over windows; nothing where none is above idle."""
-    above = [window for window in windows if window.net_mj > 0]
-    if not above:
+    """Net energy of one inference and mean net power, medians over windows; nothing where they are not above idle."""
+    if not windows:
         return {}
-    return {
-        "energy_mj": median(window.net_mj / window.inferences for window in above),
-        "power_w": median(window.net_mj / 1e3 / window.seconds for window in above),
-    }
+    energy_mj = median(window.net_mj / window.inferences for window in windows)
+    power_w = median(window.net_mj / 1e3 / window.seconds for window in windows)
+    return {"energy_mj": energy_mj, "power_w": power_w} if energy_mj > 0 and power_w > 0 else {}

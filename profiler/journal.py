@@ -128,9 +128,9 @@ class Journal(Closing):
         """Record that a candidate could not be measured, and why."""
         self._write("INSERT INTO failure VALUES (?, ?)", candidate, reason)
 
-    def flag(self, round: int, reason: str) -> None:
-        """Record that the device was not itself during a round of this process start."""
-        self._write("INSERT INTO flag VALUES (?, ?, ?)", self.start, round, reason)
+    def flag(self, start: int, round: int, reason: str) -> None:
+        """Record that the device was not itself during a round of a process start."""
+        self._write("INSERT INTO flag VALUES (?, ?, ?)", start, round, reason)
 
     # Reading -----------------------------------------------------------------------------------------------
 

@@ -21,7 +21,11 @@ from netdyno.profiler.statistics import relative_spread
 NANOSECONDS = 1e9
 TINY_NS = 20_000
 """What runs this fast three times over has nothing left to warm up."""
-WRAP_UP_S = 0.002
+FLAGGED_ALLOWANCE = 2
+"""How often as many rounds as are needed are tried before a device that is never itself is believed."""
+WINDOW_VISIT_S = 0.1
+"""How long a call runs within a window of energy: long against what the call itself takes."""
+WRAP_UP_S = 0.004
 """What a row takes after it was measured."""
 
 
@@ -94,15 +98,22 @@ class Bench:
         self._sessions: dict[str, Session] = {}
         self._opening_s = 0.0
         self._repeats: dict[str, int] = {}
+        self._visited: set[tuple[str, int]] = set()
         self._ranks = ranks or {}
-        self._deadline = time.monotonic() + _time_to_measure(method.budget_s, len(candidates))
+        self._end = time.monotonic() + _time_to_measure(method.budget_s, len(candidates))
+        self._deadline = self._end
+        if method.energy_windows:  # half of a budget is for windows of energy
+            self._deadline = (time.monotonic() + self._end) / 2
         self._weighed = set(journal.memories())
         self._failures: dict[str, int] = {}
+        visits = journal.visits()
         self._medians = {
-            name: [float(np.median(visit.latency_ms)) for visit in visits]
-            for name, visits in journal.visits().items()
+            name: {(v.start, v.round): float(np.median(v.latency_ms)) for v in own if not v.flag}
+            for name, own in visits.items()
         }
-        self._unseen = set(candidates).difference(self._medians)
+        self._round = max((visit.round for own in visits.values() for visit in own), default=0)
+        self._taken: Counter[str] = Counter()
+        self._unseen = {name for name in candidates if not self._medians.get(name)}
 
     def run(self) -> None:
         """Measure until done; what is in the journal already counts.
@@ -133,23 +144,33 @@ class Bench:
     def _rounds(self, start: int) -> None:
         """Rounds until every candidate has this start's share of them."""
         generator = np.random.default_rng([self._method.seed, self._journal.start])
-        number = 1 + max((len(medians) for medians in self._medians.values()), default=0)
         now, starts_left = time.monotonic(), self._method.starts - start + 1
         rounds = -(-self._method.least_rounds * start // self._method.starts)
         share = Share(rounds, starts_left == 1, now + (self._deadline - now) / starts_left)
         while pending := [name for name in self._candidates if not self._done(name, share)]:
-            before = self._device.state()
             # Where the budget ended amid a round, the next one begins with those that it left out.
             order = sorted(generator.permutation(pending).tolist(), key=self._turn)
-            for name in order:
-                if self._done(name, share):
-                    continue
-                with self._survive(name):
-                    self._visit(name, number)
-                self._tell(f"start {start} of {self._method.starts}, round {number}")
-            for fault in self._device.faults(before, self._device.state()):
-                self._journal.flag(number, fault)
-            number += 1
+            self._round += 1
+            with self._flagged():
+                for name in order:
+                    if self._done(name, share):
+                        continue
+                    with self._survive(name):
+                        self._visit(name)
+                    self._tell(f"start {start} of {self._method.starts}, round {self._round}")
+
+    @contextmanager
+    def _flagged(self) -> Iterator[None]:
+        """Flag what was visited in a round, in whichever process start, if the device was not itself meanwhile."""
+        before, self._visited = self._device.state(), set()
+        try:
+            yield
+        finally:
+            faults = self._device.faults(before, self._device.state())
+            for start in {start for _, start in self._visited} if faults else ():
+                self._journal.flag(start, self._round, "; ".join(faults))
+            for name, start in self._visited if faults else ():
+                del self._medians[name][start, self._round]
 
     def _energies(self) -> None:
         """Windows of energy, again in shuffled rounds, until each candidate has its number of them."""
@@ -160,10 +181,11 @@ class Bench:
         taken = Counter({name: len(windows) for name, windows in self._journal.energies().items()})
         for number in range(1, self._method.energy_windows + 1):
             for name in generator.permutation(list(self._candidates)).tolist():
-                if taken[name] >= number or name not in self._medians or time.monotonic() > self._deadline:
+                if taken[name] >= number or not self._medians.get(name) or time.monotonic() > self._end:
                     continue
                 with self._survive(name):
-                    repeat = self._method.most_repeats
+                    median_ms = float(np.median(list(self._medians[name].values())))
+                    repeat = max(int(1e3 * WINDOW_VISIT_S / median_ms), 1)
                     window = measure_window(self._session(name), meter, repeat, generator.random())
                     self._journal.energy(name, window)
                     taken[name] += 1
@@ -184,7 +206,7 @@ class Bench:
     def _visits(self, name: str) -> int:
         return len(self._medians.get(name, ()))
 
-    def _visit(self, name: str, round: int) -> None:
+    def _visit(self, name: str) -> None:
         session = self._session(name)
         # What a small budget leaves out is memory, not a layer's latency.
         if self._method.memory and name not in self._weighed and not self._unseen:
@@ -193,8 +215,10 @@ class Bench:
         if name not in self._repeats:
             self._repeats[name] = self._warm_up(session)
         latency_ns = session.run(repeat=self._repeats[name]).latency_ns
-        self._journal.visit(name, round, latency_ns)
-        self._medians.setdefault(name, []).append(float(np.median(latency_ns)) / 1e6)
+        self._journal.visit(name, self._round, latency_ns)
+        self._medians.setdefault(name, {})[self._journal.start, self._round] = float(np.median(latency_ns)) / 1e6
+        self._visited.add((name, self._journal.start))
+        self._taken[name] += 1
         self._unseen.discard(name)
 
     def _warm_up(self, session: Session) -> int:
@@ -221,10 +245,14 @@ class Bench:
         # A new process before everything was visited once would only load everything once more.
         if now > share.end and not self._unseen:
             return True
-        if visits < share.rounds or (self._method.memory and name not in self._weighed):
+        if self._method.memory and name not in self._weighed:
             return False
-        tight = relative_spread(self._medians[name]) <= self._method.spread
-        return not share.last or tight or visits >= self._method.most_rounds
+        # Rounds that are flagged are made up for, but not forever.
+        if visits < share.rounds and self._taken[name] < FLAGGED_ALLOWANCE * share.rounds:
+            return False
+        medians = list(self._medians.get(name, {}).values())
+        tight = relative_spread(medians) <= self._method.spread
+        return not share.last or tight or max(visits, self._taken[name]) >= self._method.most_rounds
 
     @contextmanager
     def _survive(self, name: str) -> Iterator[None]:
@@ -243,8 +271,10 @@ class Bench:
                 self._unseen.discard(name)
             self._restart()
             if all(self._failures.get(each, 0) >= self._method.most_failures for each in self._candidates):
-                message = f"every candidate failed; the last one: {error}"
-                raise DeviceError(message, device=self._device.id) from error
+                if isinstance(error, ModelError) and len(self._candidates) == 1:
+                    raise
+                kind = ModelError if isinstance(error, ModelError) else DeviceError
+                raise kind(f"every candidate failed; the last one: {error}", device=self._device.id) from error
 
     def _close(self) -> None:
         for session in self._sessions.values():

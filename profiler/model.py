@@ -20,7 +20,7 @@ from netdyno.profiler.roofs import measure_roofs
 from netdyno.profiler.statistics import estimate, relative_spread
 from netdyno.profiler.table import LookupTable, make_rows
 
-DEFAULT_BUDGET_S = 10.0
+DEFAULT_BUDGET_S = 20.0
 VISIT_S = 0.05
 LEAST_VISITS = 10
 
@@ -77,7 +77,7 @@ def profile_parts(
         roofs = measure_roofs(device, settings)
         progress("operators", 1, 2, "profiler")
         report = profile_operators(artifact, device, settings, roofs, budget_s=method.budget_s or DEFAULT_BUDGET_S)
-    except ModelError as error:
+    except (ModelError, WorkerLost) as error:
         return None, str(error)
     finally:
         progress("operators", 2, 2)

@@ -19,12 +19,12 @@ from netdyno.exporters.graph import FP32_BYTES, GraphBuilder
 from netdyno.exporters.tflite_operators import read_operators
 from netdyno.exporters.writers import write
 from netdyno.profiler.roofs import Roofs
+from netdyno.profiler.statistics import NORMAL_95
 
 INFERENCES, LEAST_INFERENCES = 100, 20
 BUDGET_S = 10.0
 TRIMMED = 0.1
 """Share of the readings that is left out at either end: whole µs are averaged, but hiccups are not."""
-NORMAL_95 = 1.96
 CHAIN = 64
 """Operators of the model that tells the profiler's own overhead."""
 DELEGATES = ("XNNPACK", "CPUExecutionProvider")
@@ -53,6 +53,11 @@ _CLASSES = {
 
 _WEIGHTS = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3}
 """Which input of a convolution is its weight."""
+_UNCOUNTED = {
+    "Attention", "DeformConv", "Einsum", "GRU", "GroupQueryAttention", "LSTM", "MatMulBnb4", "MatMulNBits",
+    "MultiHeadAttention", "PackedAttention", "QAttention", "QGemm", "QMoE", "MoE", "RNN",
+}  # fmt: skip
+"""Operators that multiply and whose shapes do not tell how often."""
 _PRODUCTS = ("MatMul", "MatMulInteger", "DynamicQuantizeMatMul", "Gemm", "QLinearMatMul")
 
 Work = tuple[int | None, int | None]
@@ -100,7 +105,7 @@ class OperatorsReport:
 def profile_operators(
     artifact: Artifact, device: Device, settings: Settings, roofs: Roofs, budget_s: float = BUDGET_S
 ) -> OperatorsReport:
-    """Profile a model's operators on a device, in about the time of the budget at most.
+    """Profile a model's operators on a device, in about the time of the budget, but over 20 inferences at least.
 
     Raises:
         ModelError: the runtime refuses the model, or has no profiler of operators.
@@ -166,11 +171,13 @@ def _works(artifact: Artifact, operators: Sequence[OperatorTimes]) -> list[Work]
 
 
 def _moved(operator: OperatorTimes) -> int | None:
-    """Bytes that the runtime tells of, and a matrix that it has packed beforehand, which it does not."""
+    """Bytes that the runtime tells of, and at least a product's matrices: on one packed beforehand it is silent."""
     read, written = operator.input_shapes, operator.output_shapes
-    if operator.moved_bytes is None or len(read) != 2 or not written or "Gemm" not in operator.type:
+    if operator.moved_bytes is None or operator.type.removeprefix("Fused") not in ("MatMul", "Gemm") or not written:
         return operator.moved_bytes
-    return operator.moved_bytes + FP32_BYTES * math.prod(read[0][1:]) * math.prod(written[0][1:])
+    rows, columns = math.prod(written[0][:-1]), math.prod(written[0][-1:])
+    inner = math.prod(read[0]) // max(rows, 1) if read else 0
+    return max(operator.moved_bytes, FP32_BYTES * (rows * inner + inner * columns + rows * columns))
 
 
 def macs_of(operator: OperatorTimes) -> int | None:
@@ -186,12 +193,12 @@ def macs_of(operator: OperatorTimes) -> int | None:
             return math.prod(read[0]) // max(math.prod(written[0][:-1]), 1) * math.prod(written[0])
     except IndexError:
         return None
-    return 0
+    return None if kind in _UNCOUNTED else 0
 
 
 def _from_file(artifact: Artifact, operators: Sequence[OperatorTimes]) -> list[Work]:
     """Work from the file's operators: those of one class are met in order, where there are as many of them."""
-    written: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    written: dict[str, list[Work]] = defaultdict(list)
     for each in read_operators(artifact):
         written[_CLASSES.get(each.type, each.type)].append((each.macs, each.moved_bytes))
     classes = [_class(operator) for operator in operators]

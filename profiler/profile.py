@@ -69,7 +69,7 @@ def _profile(layers: Iterable[Layer], networks: Mapping[str, Graphs], run: Profi
         candidates |= {name: partial(_written, graph, file_format) for name, graph in graphs.items()}
     readings = run.measure(candidates, subject, {name: RANKS[role] for name, role in roles.items()})
     for name, role in roles.items():
-        if readings.rows[name].get("valid"):
+        if readings.rows[name]["method"] == "measured":
             readings.rows[name]["method"] = f"measured: {role}"
     name = f"{subject.partition(':')[0]}-{run.device.id}-{run.settings.runtime}".replace(":", "-")
     return LookupTable(

@@ -28,7 +28,7 @@ Candidates = Mapping[str, Callable[[], Artifact]]
 
 @dataclass(frozen=True)
 class Readings:
-    """Columns of a table's rows by candidate, the visits behind them, and under which conditions they were taken."""
+    """Columns of a table's rows by candidate, the visits that they stand on, and the conditions of all."""
 
     rows: dict[str, dict[str, Any]]
     visits: dict[str, list[Visit]]
@@ -63,6 +63,7 @@ class Profiling:
 
         Raises:
             InputError: ``out`` holds another run's journal, or a metric that the device does not have.
+            MeasurementInvalid: its energy counter stands still.
             DeviceError: the device was lost.
         """
         if self.method.energy_windows:
@@ -74,8 +75,8 @@ class Profiling:
             path = (self.out or Path(scratch)) / JOURNAL
             with Journal(path, conditions, fresh=self.fresh) as journal:
                 Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()
-                visits, flags = journal.visits(), Counter(journal.flags().values())
-                rows = _rows(journal, visits, candidates)
+                rows, used = _rows(journal, candidates, self.method.least_rounds)
+                flags = Counter(journal.flags().values())
         states = {
             "method": asdict(self.method),
             "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
@@ -83,7 +84,7 @@ class Profiling:
             "state_after": dict(self.device.state()),
             "flagged_rounds": dict(sorted(flags.items())),
         }
-        return Readings(rows, {name: visits[name] for name in candidates if name in visits}, conditions | states)
+        return Readings(rows, used, conditions | states)
 
 
 def describe(device: Device, settings: Settings, subject: str) -> dict[str, Any]:
@@ -112,35 +113,40 @@ def choose_runtime(device: Device, settings: Settings) -> tuple[str, str]:
     return runtime, device.formats[runtime]
 
 
-def _rows(journal: Journal, visits: Mapping[str, Sequence[Visit]], names: Candidates) -> dict[str, dict[str, Any]]:
-    memories, energies, failures = journal.memories(), journal.energies(), journal.failures()
+def _rows(
+    journal: Journal, names: Candidates, enough: int
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[Visit]]]:
+    """Columns of each candidate, and the visits that its latency stands on."""
+    visits, failures = journal.visits(), journal.failures()
+    memories, energies = journal.memories(), journal.energies()
     rows: dict[str, dict[str, Any]] = {}
+    used: dict[str, list[Visit]] = {}
     for name in names:
-        if name in visits:
-            columns = {"memory_bytes": memories.get(name), **energy_columns(energies.get(name, []))}
-            rows[name] = _figures(visits[name]) | columns
-        else:
-            reason = failures.get(name, ["not measured within the budget"])[-1]
-            rows[name] = {"method": f"failed: {reason}", "valid": 0}
-    return rows
+        failed = f"failed: {failures[name][-1]}" if name in failures else ""
+        if name not in visits:
+            rows[name] = {"method": failed or "failed: not measured within the budget", "valid": 0}
+            continue
+        used[name], fault = _trusted(visits[name], enough)
+        columns = {"memory_bytes": memories.get(name), **energy_columns(energies.get(name, []))}
+        method = f"flagged: {fault}" if fault else "measured" + (f", then {failed}" if failed else "")
+        rows[name] = _latency(used[name]) | columns | {"method": method, "valid": int(not fault)}
+    return rows, used
 
 
-def _figures(visits: Sequence[Visit]) -> dict[str, Any]:
-    """Latency of one candidate.
-
-    Flagged visits are left out; where they are the most, all count and the row is not valid.
-    """
+def _trusted(visits: list[Visit], enough: int) -> tuple[list[Visit], str]:
+    """The visits that are not flagged; where those are few and the fewer, all, and what was wrong most often."""
     trusted = [visit for visit in visits if not visit.flag]
-    valid = 2 * len(trusted) >= len(visits)
-    used = trusted if valid else visits
-    figure = estimate([visit.latency_ms for visit in used], [visit.start for visit in used])
-    method = "measured" if valid else f"flagged: {Counter(visit.flag for visit in visits).most_common(1)[0][0]}"
+    if len(trusted) >= min(enough, len(visits) / 2):
+        return trusted, ""
+    return visits, Counter(visit.flag for visit in visits if visit.flag).most_common(1)[0][0]
+
+
+def _latency(visits: Sequence[Visit]) -> dict[str, Any]:
+    figure = estimate([visit.latency_ms for visit in visits], [visit.start for visit in visits])
     return {
         "latency_ms": figure.median,
         "latency_ms_low": figure.low,
         "latency_ms_high": figure.high,
         "samples": figure.samples,
-        "starts": len({visit.start for visit in used}),
-        "method": method,
-        "valid": int(valid),
+        "starts": len({visit.start for visit in visits}),
     }

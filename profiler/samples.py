@@ -7,6 +7,7 @@ median of its readings.
 from __future__ import annotations
 
 import gzip
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,19 @@ def by_start(samples: pd.DataFrame, rows: Iterable[str]) -> list[dict[int, NDArr
     return [{start: np.array(own) for start, own in found.get(row, {}).items()} for row in rows]
 
 
-def write_samples(folder: Path, samples: pd.DataFrame) -> dict[str, Any]:
-    """Write the file, and return its entry of the descriptor's resources.
+def write_samples(folder: Path, samples: pd.DataFrame) -> list[dict[str, Any]]:
+    """Write the file, and return its entry of the descriptor's resources; without samples there is neither.
 
     Raises:
         InputError: the folder cannot be written.
     """
+    if samples.empty:
+        (folder / SAMPLES).unlink(missing_ok=True)
+        return []
     text = samples.to_csv(index=False, lineterminator="\n")
     write_atomic(folder / SAMPLES, gzip.compress(text.encode(), mtime=0))
     fields = [{"name": name, "type": kind, "description": text} for name, (kind, text) in _FIELDS.items()]
-    return {
+    resource = {
         "name": "samples",
         "path": SAMPLES,
         "format": "csv",
@@ -70,6 +74,7 @@ def write_samples(folder: Path, samples: pd.DataFrame) -> dict[str, Any]:
         "encoding": "utf-8",
         "schema": {"fields": fields},
     }
+    return [resource]
 
 
 def read_samples(folder: Path) -> pd.DataFrame:
@@ -83,6 +88,9 @@ def read_samples(folder: Path) -> pd.DataFrame:
         return empty_samples()
     rows = read_rows(path, tuple(_FIELDS))
     try:
-        return pd.DataFrame([[row[name] for name in _FIELDS] for row in rows], columns=list(_FIELDS)).astype(_TYPES)
+        found = pd.DataFrame([[row[name] for name in _FIELDS] for row in rows], columns=list(_FIELDS)).astype(_TYPES)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not the samples of a table: {error}") from error
+    if not found["latency_ms"].between(0, math.inf, inclusive="neither").all():
+        raise InputError(f"{path}: not the samples of a table: a latency that nothing can take")
+    return found

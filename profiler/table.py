@@ -112,8 +112,7 @@ class LookupTable:
             InputError: the folder cannot be written.
         """
         resources = []
-        if len(self.samples):
-            resources.append(write_samples(path, self.samples))
+        resources += write_samples(path, self.samples)
         for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
             write_atomic(path / f"{name}.csv", rows.to_csv(index_label=index, lineterminator="\n"))
             resources.append(_resource(name, index))
@@ -121,9 +120,9 @@ class LookupTable:
             "name": self.name,
             "profile": "tabular-data-package",
             "resources": resources,
-            "conditions": dict(self.conditions),
+            "conditions": _finite(self.conditions),
         }
-        write_atomic(path / DESCRIPTOR, json.dumps(descriptor, indent=2, sort_keys=True) + "\n")
+        write_atomic(path / DESCRIPTOR, json.dumps(descriptor, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def parse_row(key: str) -> tuple[Layer, int | None]:
@@ -221,6 +220,15 @@ def _row_problems(row: pd.Series[Any]) -> list[str]:
     if ends[0] > ends[1] or ends[1] > ends[2]:
         problems.append("latency_ms lies outside its own interval")
     return problems
+
+
+def _finite(value: Any) -> Any:
+    """Conditions as JSON can hold them: what is not a number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _resource(name: str, index: str) -> dict[str, Any]:

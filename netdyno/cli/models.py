@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,6 @@ SHOWN = 15
 
 def read(path: Path, shapes: list[str]) -> Artifact:
     """A model file with the input shapes that the user gives."""
-    from dataclasses import replace
-
     from netdyno.base.artifact import TensorSpec
     from netdyno.base.errors import InputError
     from netdyno.base.units import parse_shape
@@ -48,8 +46,10 @@ def profile_one(
 ) -> None:
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
     from netdyno.base.files import write_atomic
-    from netdyno.profiler.model import model_table, profile_model, profile_parts
+    from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
+    if operators:  # half of the budget is for them
+        method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
     with progress() as tell:
         whole = profile_model(artifact, device, settings, method, tell)
         parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
@@ -110,7 +110,7 @@ def compare(
     artifacts: list[Artifact], device: Any, settings: Settings, method: Method, out: Path | None, as_json: bool
 ) -> None:
     """Measure models in the same shuffled rounds, and say which really differ from the first."""
-    from netdyno.base.errors import InputError
+    from netdyno.base.errors import InputError, MeasurementInvalid
     from netdyno.base.units import format_ms
     from netdyno.profiler.compare import compare_rows
     from netdyno.profiler.profile import profile_artifacts
@@ -125,12 +125,12 @@ def compare(
         table = profile_artifacts(
             dict(zip(names, artifacts, strict=True)), Profiling(device, settings, method, progress=tell)
         )
-    failed = table.networks[table.networks["valid"] == 0]
-    if len(failed):
-        raise InputError(f"{failed.index[0]}: {failed['method'].iloc[0]}", artifact=str(failed.index[0]))
     if out is not None:
         table.save(out)
         say(f"{len(names)} models -> {out}")
+    for name, row in table.networks[table.networks["valid"] == 0].iterrows():
+        flagged = str(row["method"]).startswith("flagged")
+        raise (MeasurementInvalid if flagged else InputError)(f"{name}: {row['method']}", artifact=str(name))
     changes = [compare_rows(table, names[0], name) for name in names[1:]]
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")

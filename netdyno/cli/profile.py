@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,6 +48,7 @@ def profile(
     as_json: Json = False,
 ) -> None:
     """Measure a space's layers into a lookup table, or a model operator by operator, or models against each other."""
+    from netdyno.base.clock import process_age_s
     from netdyno.base.errors import InputError
     from netdyno.base.files import require_writable
     from netdyno.base.units import parse_duration
@@ -57,7 +57,7 @@ def profile(
     from netdyno.profiler.measure import Method, check_metrics
 
     # A budget is what the user waits for, this process's start included.
-    seconds = max(parse_duration(budget) - time.process_time(), 0.1) if budget else None
+    seconds = max(parse_duration(budget) - process_age_s(), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
     settings = Settings(runtime, threads)
@@ -135,6 +135,12 @@ def _profile_space(
     say(f"{len(table.layers) - len(invalid)} layers of {format_space(space)} on {device.info().name} -> {folder}")
     for line in error_lines(table.conditions):
         say(line)
+    unmeasured = int((table.networks["valid"] == 0).sum())
+    if unmeasured:
+        effect = "" if "calibration" in table.conditions else ", too few are left to calibrate on"
+        say(f"{unmeasured} of {len(table.networks)} networks have no valid row{effect}; the same command goes on")
+    if method.energy_windows and table.layers["energy_mj"].isna().any():
+        say(f"{int(table.layers['energy_mj'].isna().sum())} layers have no energy above idle, or no time was left")
     if as_json:
         emit({"table": str(folder), "layers": len(table.layers), "invalid": len(invalid), **table.conditions})
     if len(invalid) and as_json:

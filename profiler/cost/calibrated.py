@@ -24,6 +24,7 @@ from netdyno.profiler.cost.additive import AdditiveCost
 from netdyno.profiler.cost.cost import Floats, GeneSpace, LayerCost
 from netdyno.profiler.layers import Layer
 from netdyno.profiler.lower import lower, no_weights
+from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.work import work
 
 MEASURED = "measured"
@@ -40,9 +41,9 @@ TERMS = {
     "memory_bytes": {NETWORK: 1.0, "layers": -1.0, "weight_bytes": 1.0},
 }
 """For each metric, whether a quantity adds to what isolated layers take or is to be taken off; ``network`` is 1."""
+LARGEST = 1e30
 LEAST = 8
 """Networks that a calibration needs: one more than there are coefficients."""
-NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,13 @@ class Calibration:
         Raises:
             InputError: an unknown term, or a coefficient that is no number or negative.
         """
-        known = (MEASURED, *TERMS.get(metric, ()))
+        if metric not in TERMS:
+            raise InputError(f"not a calibration: there is none of {metric}")
+        known = (MEASURED, *TERMS[metric])
         if not isinstance(record, dict) or not set(record) <= set(known) or MEASURED not in record:
             raise InputError(f"not a calibration: its terms are {', '.join(known)}")
         for term, value in record.items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LARGEST:
                 raise InputError(f"not a calibration: {term} is {value!r}, not a positive number or zero")
         return cls(metric, {term: float(value) for term, value in record.items()})
 

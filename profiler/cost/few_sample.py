@@ -17,9 +17,9 @@ from netdyno.profiler.cost.cost import CHUNK, Cost, Floats, GeneSpace, layer_cou
 from netdyno.profiler.cost.evidence import Fit, Group, fit_groups
 from netdyno.profiler.cost.fit import check_readings
 from netdyno.profiler.lower import lower, no_weights
+from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.work import QUANTITIES, work
 
-NORMAL_95 = 1.96
 LEAST = 5
 OPTION_PRIOR, LAYER_PRIOR = -3.0, -2.0
 """Expected logarithms of how much options and layers explain beyond the work, relative to it."""

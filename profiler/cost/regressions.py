@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from netdyno.profiler.cost.cost import Cost, Floats, GeneSpace, layer_counts
 from netdyno.profiler.cost.fit import check_readings
+from netdyno.profiler.statistics import NORMAL_95
 
 Encoding = Callable[[NDArray[np.int64]], Floats]
 
@@ -22,7 +23,6 @@ LEAST = 10
 ALPHAS = (0.01, 0.1, 1.0, 10.0, 100.0)
 COSTS = (0.1, 1.0, 10.0, 100.0)
 GAMMAS = (0.003, 0.01, 0.03, 0.1)
-NORMAL_95 = 1.96
 
 
 class RegressionCost(Cost):

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.errors import InputError, MissingExtra
+from netdyno.base.errors import InputError
+from netdyno.base.registry import require
 from netdyno.profiler.cost.cost import Floats, GeneSpace, LayerCost
 
 PROBES = 64
@@ -36,7 +37,8 @@ def slot_tables(cost: LayerCost, space: GeneSpace) -> tuple[float, list[Slot]]:
     Raises:
         InputError: the cost does not add up, or a slot depends on too many genes.
     """
-    slots = [Slot(genes, _tabulate(cost, space, number, genes)) for number, genes in enumerate(_dependencies(space))]
+    each = enumerate(_dependencies(cost, space))
+    slots = [Slot(genes, _tabulate(cost, space, number, genes)) for number, genes in each]
     once = cost.once
     X = space.sample(CHECKED, 1)
     total = once + sum((slot.costs[tuple(X[:, gene] for gene in slot.genes)] for slot in slots), np.zeros(len(X)))
@@ -45,16 +47,16 @@ def slot_tables(cost: LayerCost, space: GeneSpace) -> tuple[float, list[Slot]]:
     return once, [slot for slot in slots if slot.costs.any()]
 
 
-def _dependencies(space: GeneSpace) -> list[tuple[int, ...]]:
-    """The genes that each slot's layer depends on."""
+def _dependencies(cost: LayerCost, space: GeneSpace) -> list[tuple[int, ...]]:
+    """The genes that each slot's cost depends on."""
     X = space.sample(PROBES, 0)
-    ids = space.layer_ids(X)
-    matters = np.zeros((ids.shape[1], X.shape[1]), np.bool_)
+    costs = cost.slot_costs(X)
+    matters = np.zeros((costs.shape[1], X.shape[1]), np.bool_)
     for gene, options in enumerate(space.cardinalities.tolist()):
         for option in range(options):
             changed = X.copy()
             changed[:, gene] = option
-            matters[:, gene] |= (space.layer_ids(changed) != ids).any(axis=0)
+            matters[:, gene] |= (cost.slot_costs(changed) != costs).any(axis=0)
     return [tuple(np.flatnonzero(row).tolist()) for row in matters]
 
 
@@ -77,15 +79,11 @@ def relax(cost: LayerCost, space: GeneSpace) -> Any:
         MissingExtra: torch is not installed.
         InputError: the cost does not add up over layers.
     """
-    try:
-        import torch
-    except ImportError as error:
-        message = "torch is not installed; a differentiable cost needs it: pip install 'netdyno[train]'"
-        raise MissingExtra(message) from error
+    torch = require("torch", extra="train", purpose="a differentiable cost")
     once, slots = slot_tables(cost, space)
     widths = space.cardinalities.tolist()
 
-    class RelaxedCost(torch.nn.Module):
+    class RelaxedCost(torch.nn.Module):  # type: ignore[misc, name-defined]
         """The expectation of a table's cost."""
 
         def __init__(self) -> None:

@@ -34,7 +34,6 @@ def read_aihub_perf(path: Path, choice: Choice) -> LookupTable:
     measured = {name: _metrics(path, component) for name, component in components.items()}
     device = choice.pick(path, "device", {device for devices in measured.values() for device in devices})
     there = {name: devices[device] for name, devices in measured.items() if device in devices}
-    there = {name: devices[device] for name, devices in measured.items() if device in devices}
     on_device = {name: _mapping(path, runtimes, device) for name, runtimes in there.items()}
     runtime = choice.pick(path, "runtime", {runtime for runtimes in on_device.values() for runtime in runtimes})
     rows = {name: _row(path, runtimes[runtime]) for name, runtimes in on_device.items() if runtime in runtimes}

@@ -17,10 +17,11 @@ from netdyno.base.errors import InputError
 from netdyno.profiler.formats.benchmark_proto import parse_profile
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.rows import OperatorReading, latency_row, operator_rows, read_limited
+from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.table import LookupTable, make_rows
 
 RUN_ORDER = "Run Order"
-NORMAL_95 = 1.96
+REGULAR = "Regular Benchmark Runs"
 _PREFIX = re.compile(r"^(?:INFO|WARNING|ERROR): ?")
 _TITLE = re.compile(r"=+ (.+?) =+")
 _GRAPH = re.compile(r"Graph: \[(.+?)\]")
@@ -54,11 +55,13 @@ def read_benchmark_model(path: Path, choice: Choice) -> LookupTable:
 
 
 def _operators(path: Path, lines: Sequence[str]) -> Iterator[OperatorReading]:
-    """Rows of the last section in run order: that of the inferences, behind that of initialisation."""
-    titles = [i for i, line in enumerate(lines) if (title := _TITLE.search(line)) and title[1] == RUN_ORDER]
-    if not titles:
+    """Rows in run order of the inferences' first section: others are of initialisation, or inside of a delegate."""
+    begin = next((i for i, line in enumerate(lines) if REGULAR in line), 0)
+    titles = (i for i in range(begin, len(lines)) if (title := _TITLE.search(lines[i])) and title[1] == RUN_ORDER)
+    first = next(titles, None)
+    if first is None:
         return
-    header, *rows = [line for line in lines[titles[-1] + 1 :] if line.strip()] or [""]
+    header, *rows = [line for line in lines[first + 1 :] if line.strip()] or [""]
     tabbed = "\t" in header
     columns = [column.strip(" []").lower().replace("_", " ") for column in header.split("\t" if tabbed else ",")]
     columns = [column for column in columns if column]

@@ -46,7 +46,7 @@ _MESSAGE, _OPTIONAL, _REPEATED = 11, 1, 3
 
 
 def parse_profile(content: bytes, source: str) -> list[OperatorReading]:
-    """The operators of the inferences, those of delegates behind those of subgraphs, each in run order.
+    """The operators of the inferences in run order: those of the main subgraph, or a delegate's where it has none.
 
     Raises:
         InputError: ``source`` is no such message.
@@ -57,7 +57,7 @@ def parse_profile(content: bytes, source: str) -> list[OperatorReading]:
     except message.DecodeError as error:
         raise InputError(f"{source}: neither text nor a profile of benchmark_model") from error
     runs = profile.runtime_profile
-    return [*_readings(runs.subgraph_profiles), *_readings(runs.delegate_profiles)]
+    return list(_readings(runs.subgraph_profiles[:1])) or list(_readings(runs.delegate_profiles[:1]))
 
 
 def _readings(sections: Any) -> Iterator[OperatorReading]:
@@ -66,7 +66,13 @@ def _readings(sections: Any) -> Iterator[OperatorReading]:
             statistics = each.inference_microseconds
             mean_us = statistics.sum / statistics.count if statistics.count else statistics.avg
             latency_ms = mean_us / 1e3 * max(each.times_called, 1)
-            yield OperatorReading(each.node_type, each.name, latency_ms, max(statistics.count, 0) or None)
+            samples = max(statistics.count, 0) or None
+            yield OperatorReading(_text(each.node_type), _text(each.name), latency_ms, samples)
+
+
+def _text(value: str | bytes) -> str:
+    """Text that is no UTF-8 comes as bytes."""
+    return value if isinstance(value, str) else value.decode(errors="replace")
 
 
 @cache

@@ -18,6 +18,7 @@ from netdyno.base.errors import InputError
 from netdyno.base.files import read_text, write_atomic
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, Overhead, make_divisible
+from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.table import LookupTable, make_rows, parse_row
 
 _FILE = re.compile(r"(\d+)_lookup_table\.ya?ml")
@@ -26,7 +27,6 @@ _LARGEST_COUNT = 10**9
 _LARGEST_FILE = 4 * 1024 * 1024
 # Of all that YAML can say these tables use text alone: no tags, no merging, and numbers are read here.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
-NORMAL_95 = 1.96
 STEM_CHANNELS = 3
 
 
@@ -60,7 +60,8 @@ def write_ofa_yaml(table: LookupTable, path: Path) -> list[Path]:
         InputError: a layer that Once-for-All's tables cannot name, or no single size to name the file after.
     """
     by_size: dict[int, dict[str, dict[str, float | int]]] = {}
-    rows = [(parse_row(str(key)), row) for key, row in table.layers.iterrows() if row["valid"] == 1]
+    valid = table.layers[(table.layers["valid"] == 1) & table.layers["latency_ms"].notna()]
+    rows = [(parse_row(str(key)), row) for key, row in valid.iterrows()]
     stems = {layer.h for (layer, _), _ in rows if isinstance(layer, Conv) and layer.cin == STEM_CHANNELS}
     for (layer, size), row in rows:
         if isinstance(layer, Overhead):

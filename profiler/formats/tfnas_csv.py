@@ -7,6 +7,8 @@ negative latencies, which are refused here row by row. Source: Hu et al. 2020, g
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,7 +18,7 @@ from netdyno.base.files import write_atomic
 from netdyno.base.rows import read_rows
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.rows import latency_row
-from netdyno.profiler.layers import MBConv, Overhead, parse_layer
+from netdyno.profiler.layers import Layer, MBConv, Overhead, parse_layer
 from netdyno.profiler.table import LookupTable, make_rows, parse_row
 
 COLUMNS = ("device", "op_key", "mid_channels", "latency_ms")
@@ -30,6 +32,8 @@ def read_tfnas_csv(path: Path, choice: Choice) -> LookupTable:
     Raises:
         InputError: not such a file, or of several devices of which none was chosen.
     """
+    if choice.runtime or choice.precision:
+        raise InputError(f"{path}: TF-NAS's tables tell devices apart, not runtimes or precisions")
     lines = read_rows(path, COLUMNS)
     negative = Counter(line["device"] for line in lines if _number(path, line["latency_ms"]) <= 0)
     note = f"; {negative.total()} of its {len(lines)} rows are not positive and would be refused" if negative else ""
@@ -64,19 +68,35 @@ def write_tfnas_csv(table: LookupTable, path: Path) -> list[Path]:
         InputError: a layer that TF-NAS's tables cannot name.
     """
     device = table.conditions.get("device")
-    name = str(device.get("name", "device") if isinstance(device, dict) else "device").replace(",", " ")
-    lines = [",".join(COLUMNS), f"{name},{BASE},,{float(table.conditions.get('constant_ms', 0.0))!r}"]
-    for key, row in table.layers[table.layers["valid"] == 1].iterrows():
-        layer, _ = parse_row(str(key))
-        if isinstance(layer, Overhead):
-            continue
-        if not isinstance(layer, MBConv) or layer.h != layer.w or layer.act not in ("relu", "swish"):
-            raise InputError(f"TF-NAS's tables have no name for {layer.key}", layer=layer.key)
-        sizes = f"{layer.h}_{layer.cin}_{layer.se}_{layer.cout}_k{layer.kernel}_s{layer.stride}_{layer.act}"
-        lines.append(f"{name},MBInvertedResBlock_{sizes},{layer.mid},{float(row['latency_ms'])!r}")
+    name = str(device.get("name", "")) if isinstance(device, dict) else ""
+    constant = table.conditions.get("constant_ms", 0.0)
+    if not isinstance(constant, int | float):
+        raise InputError(f"table {table.name}: its constant_ms is no number")
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerows([COLUMNS, (name or "device", BASE, "", float(constant))])
+    rows = table.layers[(table.layers["valid"] == 1) & table.layers["latency_ms"].notna()]
+    for key, row in rows.iterrows():
+        layer, size = parse_row(str(key))
+        if not isinstance(layer, Overhead):
+            writer.writerow((name or "device", *_format_key(layer, size), float(row["latency_ms"])))
     file = path / "tfnas_lut.csv"
-    write_atomic(file, "\n".join(lines) + "\n")
+    write_atomic(file, lines.getvalue())
     return [file]
+
+
+def _format_key(layer: Layer, size: int | None) -> tuple[str, int]:
+    """The key and channels that :func:`_layer` reads."""
+    nameable = isinstance(layer, MBConv) and size is None and layer.h == layer.w and layer.act in ("relu", "swish")
+    if not isinstance(layer, MBConv) or not nameable or layer.skip != _skips(layer.stride, layer.cin, layer.cout):
+        raise InputError(f"TF-NAS's tables have no name for {layer.key}", layer=layer.key)
+    sizes = f"{layer.h}_{layer.cin}_{layer.se}_{layer.cout}_k{layer.kernel}_s{layer.stride}_{layer.act}"
+    return f"MBInvertedResBlock_{sizes}", layer.mid
+
+
+def _skips(stride: int, cin: int, cout: int) -> int:
+    """TF-NAS adds the input wherever it fits."""
+    return int(stride == 1 and cin == cout)
 
 
 def _layer(path: Path, key: str, mid: float) -> MBConv:
@@ -84,7 +104,7 @@ def _layer(path: Path, key: str, mid: float) -> MBConv:
     if not match or mid != int(mid):
         raise InputError(f"{path}: not a TF-NAS block: {key[:80]!r} with {mid:g} channels")
     side, cin, se, cout, kernel, stride = (int(number) for number in match.groups()[:-1])
-    skip = int(stride == 1 and cin == cout)
+    skip = _skips(stride, cin, cout)
     layer = MBConv(side, side, cin, cout, int(mid), kernel, stride, match[7], se, skip)
     try:
         parse_layer(layer.key)

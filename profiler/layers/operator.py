@@ -58,4 +58,4 @@ def read_text(key: str, name: str, text: str) -> str:
 
 
 def _encode(text: str) -> str:
-    return quote(text, safe="/").replace("-", "%2D")
+    return quote(text, safe="/", errors="replace").replace("-", "%2D")

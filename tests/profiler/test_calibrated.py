@@ -152,6 +152,7 @@ def test_little_measured_nothing_stated(device: CalibratedCost) -> None:
         {"measured": -1.0},
         {"measured": float("nan")},
         {"measured": float("inf")},
+        {"measured": 10**400},
         {"measured": True},
         {"measured": "1"},
         {"measured": 1.0, "magic": 1.0},
@@ -162,6 +163,13 @@ def test_what_is_no_calibration(record: Any) -> None:
     table = replace(layer_table(), conditions={"calibration": {"latency_ms": record}})
     with pytest.raises(InputError, match="not a calibration"):
         table.cost(SPACE)
+
+
+def test_a_metric_that_is_not_calibrated() -> None:
+    table = layer_table()
+    table.layers["energy_mj"] = 1.0
+    with pytest.raises(InputError, match="there is none of energy_mj"):
+        replace(table, conditions={"calibration": {"energy_mj": {"measured": 1.0}}}).cost(SPACE, "energy_mj")
 
 
 @given(

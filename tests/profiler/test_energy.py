@@ -66,7 +66,8 @@ def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: P
 
 def test_columns_by_hand() -> None:
     windows = [Window(6000.0, 10.0, 0.5, 100), Window(7000.0, 10.0, 0.5, 100), Window(4000.0, 10.0, 0.5, 100)]
-    assert energy_columns(windows) == {"energy_mj": 15.0, "power_w": 3.0}
+    assert energy_columns(windows[:2]) == {"energy_mj": 15.0, "power_w": 3.0}
+    assert energy_columns(windows) == {"energy_mj": 10.0, "power_w": 2.0}, "a window below idle counts, too"
     assert energy_columns(windows[2:]) == {}, "nothing above idle is no reading of zero"
 
 

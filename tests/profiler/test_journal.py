@@ -64,7 +64,7 @@ def test_a_flag_is_on_every_visit_of_its_round_and_start(path: Path) -> None:
                 journal.visit("a", number, _ns(1))
                 journal.visit("b", number, _ns(1))
             if start == 2:
-                journal.flag(1, "throttled by heat")
+                journal.flag(start, 1, "throttled by heat")
             flagged = {
                 (name, v.start, v.round): v.flag for name, own in journal.visits().items() for v in own if v.flag
             }
@@ -178,7 +178,7 @@ def test_damaged_files(data: st.DataObject, tmp_path: Path, survives: Survives) 
         with Journal(template, CONDITIONS) as journal:
             for visit in range(1, 21):
                 journal.visit("a", visit, _ns(*range(1, 50)))
-                journal.flag(visit, "hot")
+                journal.flag(1, visit, "hot")
     for leftover in tmp_path.glob("journal.sqlite*"):
         leftover.unlink(missing_ok=True)
     content = bytearray(template.read_bytes())

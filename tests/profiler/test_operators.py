@@ -24,7 +24,7 @@ from netdyno.nas.space import make_space
 from netdyno.profiler.layers import Operator, parse_layer
 from netdyno.profiler.measure import Method
 from netdyno.profiler.model import model_table, profile_model, profile_parts
-from netdyno.profiler.operators import macs_of, profile_operators
+from netdyno.profiler.operators import _works, macs_of, profile_operators
 from netdyno.profiler.roofs import Roofs, measure_roofs
 
 Refuses = Callable[[Callable[[], object]], str]
@@ -103,11 +103,31 @@ def test_which_roof_by_hand() -> None:
         ("Relu", [(1, 3)], (1, 3), 0),
         ("Conv", [(1, 3, 8, 8)], (1, 16, 4, 4), None),
         ("Gemm", [], (), None),
+        ("LSTM", [(1, 3)], (1, 3), None),
     ],
 )
 def test_work_by_hand(kind: str, read: list[tuple[int, ...]], written: tuple[int, ...], macs: int | None) -> None:
     operator = OperatorTimes(kind, "x", input_shapes=tuple(read), output_shapes=(written,) if written else ())
     assert macs_of(operator) == macs
+
+
+def test_a_packed_matrix_is_moved_all_the_same() -> None:
+    packed = OperatorTimes("MatMul", "x", "", ((4, 512),), ((4, 512),), moved_bytes=16384, latency_us=[10.0])
+    (work,) = _works(Artifact(b"", "onnx"), [packed])
+    assert work == (4 * 512 * 512, 4 * (4 * 512 + 512 * 512 + 4 * 512))
+    told = OperatorTimes("Gemm", "x", "", ((1, 8), (8, 8), (8,)), ((1, 8),), moved_bytes=4 * 88, latency_us=[1.0])
+    assert _works(Artifact(b"", "onnx"), [told]) == [(64, 4 * 88)]
+
+
+def test_many_operators_travel(cpu: CpuDevice) -> None:
+    """Times are arrays of a frame, not text in its header."""
+    builder = GraphBuilder("chain")
+    x = builder.input("x", (1, 2, 2, 2))
+    for i in range(1500):
+        x = builder.unary(("relu", "h_swish")[i % 2], x)
+    profile = cpu.profile_operators(write(builder.build(x), "onnx"), Settings("onnxruntime"), 100)
+    assert len(profile.operators) >= 1000
+    assert len(profile.operators[-1].latency_us) == len(profile.whole_us) == 100
 
 
 def test_the_file_tells_a_tflite_model_s_work(network: tuple[Graph, int]) -> None:

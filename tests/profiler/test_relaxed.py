@@ -47,6 +47,19 @@ def test_one_hot_is_the_table(name: str, calibrated: bool) -> None:
     np.testing.assert_allclose(cost.torch()(one_hot(space, X)).numpy(), cost(X), rtol=1e-12)
 
 
+def test_rows_of_a_network_size_are_met() -> None:
+    """The last layer is one and the same at every size, and costs more in one network than in the other."""
+    space = make_space("ofa-mobilenetv3", **SPACES["ofa-mobilenetv3"])
+    rows = {
+        f"{layer.key}@{size}": {"latency_ms": (i + 1) * size / 64}
+        for size in (48, 64)
+        for i, layer in enumerate(space.vocabulary())
+    }
+    cost = LookupTable("t", {}, make_rows("layer", rows)).cost(space)
+    X = space.sample(100, seed=5)
+    np.testing.assert_allclose(cost.torch()(one_hot(space, X)).numpy(), cost(X), rtol=1e-12)
+
+
 def test_between_it_is_the_expectation_and_its_gradient_is_right() -> None:
     space = make_space("ofa-mobilenetv3", **SPACES["ofa-mobilenetv3"])
     cost = cost_of(space, calibrated=True)
@@ -57,7 +70,7 @@ def test_between_it_is_the_expectation_and_its_gradient_is_right() -> None:
     relaxed = cost.torch()
     drawn = np.stack([generator.choice(w, 40_000, p=p) for w, p in zip(widths, probabilities, strict=True)], axis=1)
     costs = cost(drawn)
-    assert abs(float(relaxed(rows)) - costs.mean()) < 5 * costs.std() / math.sqrt(len(costs))
+    assert abs(relaxed(rows).item() - costs.mean()) < 5 * costs.std() / math.sqrt(len(costs))
     assert torch.autograd.gradcheck(relaxed, (rows,))
 
 

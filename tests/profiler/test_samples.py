@@ -25,7 +25,7 @@ VISITS = {
 
 def test_a_round_trip_is_exact(tmp_path: Path) -> None:
     samples = make_samples(VISITS)
-    resource = write_samples(tmp_path, samples)
+    (resource,) = write_samples(tmp_path, samples)
     pd.testing.assert_frame_equal(read_samples(tmp_path), samples, check_exact=True)
     assert [field["name"] for field in resource["schema"]["fields"]] == list(samples.columns)
     first = (tmp_path / SAMPLES).read_bytes()
@@ -52,6 +52,18 @@ def test_a_table_without_samples(tmp_path: Path) -> None:
 def test_what_are_no_samples(text: str, tmp_path: Path, refuses: Refuses) -> None:
     (tmp_path / SAMPLES).write_bytes(gzip.compress(text.encode()))
     assert SAMPLES in refuses(lambda: read_samples(tmp_path))
+
+
+@pytest.mark.parametrize("latency", ["0", "-1", "nan", "inf"])
+def test_latencies_that_nothing_can_take(latency: str, tmp_path: Path, refuses: Refuses) -> None:
+    (tmp_path / SAMPLES).write_bytes(gzip.compress(f"row,start,round,latency_ms\na,1,1,{latency}\n".encode()))
+    assert "nothing can take" in refuses(lambda: read_samples(tmp_path))
+
+
+def test_a_table_saved_without_samples_leaves_none_of_another(tmp_path: Path) -> None:
+    write_samples(tmp_path, make_samples(VISITS))
+    assert write_samples(tmp_path, empty_samples()) == []
+    assert read_samples(tmp_path).empty
 
 
 def test_a_file_that_unpacks_without_end(tmp_path: Path, refuses: Refuses) -> None:

@@ -44,6 +44,15 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     assert 0.88 <= hits <= 0.995
 
 
+def test_a_start_with_more_visits_counts_for_one() -> None:
+    """Where starts disagree, the one that went on longer does not decide."""
+    visits = [np.array([1.0])] * 6 + [np.array([1.06])] * 24
+    found = estimate(visits, [1] * 3 + [2] * 3 + [3] * 24)
+    assert found.median == 1.0
+    assert estimate(visits[:4], [1, 1, 2, 2]).median == 1.0
+    assert estimate([np.array([1.0]), np.array([3.0])], [1, 2]).median == 2.0
+
+
 def test_process_starts_that_differ_widen_the_interval() -> None:
     """Rounds of one start agree with each other more than starts do."""
     generator = np.random.default_rng(0)
