@@ -23,12 +23,18 @@ def test_shipped_table(path: Path) -> None:
     assert (cost(X) > table.layers.loc["overhead", "latency_ms"]).all()
     assert (table.cost(space, "memory_bytes")(X) > 4 * space.params(X)).all()
     assert socket.gethostname() not in (path / "datapackage.json").read_text()
-    assert {file.name for file in path.iterdir()} == {
-        "datapackage.json",
-        "layers.csv",
-        "networks.csv",
-        "samples.csv.gz",
-    }
+    files = {"datapackage.json", "layers.csv", "networks.csv"}
+    assert {file.name for file in path.iterdir()} - {"samples.csv.gz"} == files
+
+
+def test_those_with_networks_state_their_error() -> None:
+    stated = [table for path in TABLES if len((table := load_table(path)).networks)]
+    assert {table.conditions["runtime"] for table in stated} == {"onnxruntime", "litert"}
+    for table in stated:
+        unseen = table.conditions["validation"]["latency_ms"]["unseen"]
+        assert unseen["networks"] == 40 and len(table.samples)
+        assert unseen["calibrated"]["mape_pct"] <= 2.0 and unseen["noise_floor_pct"] <= 1.5
+        assert unseen["calibrated"]["mape_pct"] < unseen["isolated"]["mape_pct"]
 
 
 def test_there_is_one_for_each_runtime() -> None:

@@ -11,6 +11,7 @@ from netdyno.cli.console import Json, emit, print_table, say
 
 if TYPE_CHECKING:
     from netdyno.profiler.compare import Comparison
+    from netdyno.profiler.table import LookupTable
 
 app = typer.Typer(help="Lookup tables.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -74,7 +75,7 @@ def check(
     if against is None and (fail_on or markdown or junit):
         raise InputError("--fail-on, --markdown and --junit need a baseline: --against TABLE")
     table = load_table(path)
-    problems = table.problems()
+    problems = [*table.problems(), *_uncovered(table)]
     document: dict[str, Any] = {"table": str(path), "problems": problems}
     lines = list(problems)
     if against is not None:
@@ -134,6 +135,19 @@ def diff(
     cells = [(c.layer, c.metric, f"{c.before:.5g}", f"{c.after:.5g}", f"{c.fraction:+.1%}") for c in real[:rows]]
     if cells:
         print_table(("layer", "metric", "before", "after", "change"), cells)
+
+
+def _uncovered(table: LookupTable) -> list[str]:
+    """A line for each layer of the table's own space that it lacks; none where it is of no space that is known."""
+    from netdyno.base.errors import InputError
+    from netdyno.nas.space import parse_space
+
+    try:
+        space = parse_space(str(table.conditions.get("subject", "")))
+    except InputError:
+        return []
+    missing = (layer.key for layer in space.vocabulary() if layer.key not in table.layers.index)
+    return [f"{key}: of {space.name}, but not in the table" for key in missing]
 
 
 def _warn_of_conditions(comparison: Comparison) -> None:

@@ -98,6 +98,10 @@ def _measuring_facts(table: LookupTable, run: Run) -> Facts:
         ("Median interval, layers", _noise(layers)),
         ("Median interval, networks", _noise(run.measured)),
     ]
+    unseen = section(section(section(table.conditions, "validation"), "latency_ms"), "unseen")
+    for label, source in (("Error on unseen networks", "calibrated"), ("Of the plain sum of layers", "isolated")):
+        rows.append((label, _number(section(unseen, source).get("mape_pct"), "{:.2f}%")))
+    rows.append(("Noise floor", _number(unseen.get("noise_floor_pct"), "{:.2f}%")))
     method = section(table.conditions, "method")
     rows += [(label, _number(method.get(name), form)) for name, label, form in _METHOD]
     return Facts("Measuring", [(label, value) for label, value in rows if value])

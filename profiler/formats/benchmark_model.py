@@ -16,7 +16,8 @@ from typing import Any
 from netdyno.base.errors import InputError
 from netdyno.profiler.formats.benchmark_proto import parse_profile
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.formats.rows import OperatorReading, latency_row, operator_rows, read_limited
+from netdyno.profiler.formats.content import as_number, read_content
+from netdyno.profiler.formats.rows import OperatorReading, latency_row, operator_rows
 from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.table import LookupTable, make_rows
 
@@ -37,7 +38,7 @@ def read_benchmark_model(path: Path, choice: Choice) -> LookupTable:
         InputError: none of the three, or nothing in it.
     """
     choice.forbid(path)
-    content = read_limited(path)
+    content = read_content(path)
     conditions = {"format": "benchmark-model", "runtime": "litert"}
     try:
         text = content.decode()
@@ -83,9 +84,9 @@ def _cells(path: Path, row: str, count: int, *, tabbed: bool) -> list[str]:
 def _operator(path: Path, columns: Sequence[str], cells: Sequence[str]) -> OperatorReading:
     by_name = dict(zip(columns, cells, strict=True))
     # The oldest versions write 0 for what is called once.
-    called = max(_number(path, by_name.get("times called", "1")), 1.0)
+    called = max(as_number(path, by_name.get("times called", "1")), 1.0)
     name = by_name["name"].removeprefix("[").removesuffix("]")
-    return OperatorReading(by_name["node type"], name, _number(path, by_name["avg ms"]) * called)
+    return OperatorReading(by_name["node type"], name, as_number(path, by_name["avg ms"]) * called)
 
 
 def _network(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -95,10 +96,10 @@ def _network(path: Path, lines: Sequence[str]) -> Iterator[tuple[str, dict[str, 
     totals = [match for line in lines if (match := _AVERAGE.search(line))]
     if not totals:
         return
-    average_us = _number(path, totals[-1][1])
+    average_us = as_number(path, totals[-1][1])
     statistics = [match for line in lines if (match := _STATISTICS.search(line)) and "avg=" in match[2]]
     for match in reversed(statistics):
-        fields = {name: _number(path, value) for name, value in _FIELD.findall(match[2])}
+        fields = {name: as_number(path, value) for name, value in _FIELD.findall(match[2])}
         # The section of the operators has a summary of the same form.
         if math.isclose(fields.get("avg", math.nan), average_us, rel_tol=1e-3):
             yield name, _summary(int(match[1]), average_us, fields)
@@ -112,13 +113,3 @@ def _summary(count: int, average_us: float, fields: dict[str, float]) -> dict[st
     half_us = NORMAL_95 * fields.get("std", 0.0) / math.sqrt(max(count, 1))
     low, high = max(average_us - half_us, 0.0) / 1e3, (average_us + half_us) / 1e3
     return latency_row(average_us / 1e3, latency_ms_low=low, latency_ms_high=high, samples=count)
-
-
-def _number(path: Path, text: str) -> float:
-    try:
-        number = float(text.removesuffix("%"))
-    except ValueError:
-        raise InputError(f"{path}: not a number: {text[:80]!r}") from None
-    if not abs(number) < 1e12:
-        raise InputError(f"{path}: no such number: {text[:80]!r}")
-    return number

@@ -15,8 +15,9 @@ import pandas as pd
 import yaml
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_text, write_atomic
+from netdyno.base.files import write_atomic
 from netdyno.profiler.formats.choice import Choice
+from netdyno.profiler.formats.content import read_yaml
 from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, Overhead, make_divisible
 from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.table import LookupTable, make_rows, parse_row
@@ -24,9 +25,7 @@ from netdyno.profiler.table import LookupTable, make_rows, parse_row
 _FILE = re.compile(r"(\d+)_lookup_table\.ya?ml")
 _SHAPE = re.compile(r"(\d+)x(\d+)x(\d+)")
 _LARGEST_COUNT = 10**9
-_LARGEST_FILE = 4 * 1024 * 1024
-# Of all that YAML can say these tables use text alone: no tags, no merging, and numbers are read here.
-_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+DEEPEST = 2
 STEM_CHANNELS = 3
 
 
@@ -43,7 +42,7 @@ def read_ofa_yaml(path: Path, choice: Choice) -> LookupTable:
         raise InputError(f"{path}: no Once-for-All tables here; they are named like 224_lookup_table.yaml")
     rows: dict[str, dict[str, Any]] = {}
     for file, size in sizes.items():
-        for key, entry in _read_yaml(file).items():
+        for key, entry in read_yaml(file, DEEPEST).items():
             name = f"{_parse_key(file, key).key}@{int(size)}"
             _require_row(file, key, name)
             rows[name] = _row(file, key, entry)
@@ -106,29 +105,6 @@ def _format_key(layer: Layer) -> str:
 
 def _output(layer: Conv | MBConv) -> str:
     return f"{-(-layer.h // layer.stride)}x{-(-layer.w // layer.stride)}x{layer.cout}"
-
-
-def _read_yaml(file: Path) -> dict[str, Any]:
-    if file.is_file() and file.stat().st_size > _LARGEST_FILE:
-        raise InputError(f"{file}: larger than any Once-for-All table")
-    text = read_text(file)
-    try:
-        _require_flat(file, text)
-        content = yaml.load(text, Loader=_LOADER)  # noqa: S506
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise InputError(f"{file}: not a Once-for-All table: no layers by name")
-    return content
-
-
-def _require_flat(file: Path, text: str) -> None:
-    """Refuse nesting beyond a table's two levels: the YAML library's loader crashes on very deep files."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > 2:
-            raise InputError(f"{file}: not a Once-for-All table: nested too deeply")
 
 
 def _row(file: Path, key: str, entry: Any) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 
 from netdyno.devices.onnxruntime_profile import parse_profile
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.formats.rows import OperatorReading, decode, operator_rows, read_limited
+from netdyno.profiler.formats.content import read_decoded
+from netdyno.profiler.formats.rows import OperatorReading, operator_rows
 from netdyno.profiler.table import LookupTable, make_rows
 
 
@@ -19,7 +20,7 @@ def read_onnxruntime_json(path: Path, choice: Choice) -> LookupTable:
         InputError: not such a file.
     """
     choice.forbid(path)
-    operators = parse_profile(decode(path, read_limited(path)), str(path))
+    operators = parse_profile(read_decoded(path), str(path))
     readings = [
         OperatorReading(each.type, each.name, float(np.median(each.latency_us)) / 1e3, len(each.latency_us))
         for each in operators

@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_bytes
 from netdyno.profiler.layers import Operator
-
-LARGEST_FILE = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -47,26 +44,3 @@ def operator_rows(path: Path, readings: Iterable[OperatorReading]) -> dict[str, 
     if not rows:
         raise InputError(f"{path}: no operator in this profile")
     return rows
-
-
-def read_limited(path: Path) -> bytes:
-    """A file's content, if it is of a size that such files have.
-
-    Raises:
-        InputError: it cannot be read, or is larger.
-    """
-    if path.is_file() and path.stat().st_size > LARGEST_FILE:
-        raise InputError(f"{path}: larger than any such file")
-    return read_bytes(path)
-
-
-def decode(path: Path, content: bytes) -> str:
-    """UTF-8 text.
-
-    Raises:
-        InputError: it is none.
-    """
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a UTF-8 text file") from error

@@ -7,7 +7,6 @@ constant of the published model, as is what a skipped layer takes. Source: Stamo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import numpy as np
 
 from netdyno.base.errors import InputError
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.formats.rows import decode, latency_row, read_limited
+from netdyno.profiler.formats.content import as_number, read_json
+from netdyno.profiler.formats.rows import latency_row
 from netdyno.profiler.layers import MBConv
 from netdyno.profiler.table import LookupTable, make_rows
 
@@ -50,10 +50,7 @@ def read_single_path_json(path: Path, choice: Choice) -> LookupTable:
         InputError: not such a file.
     """
     choice.forbid(path)
-    try:
-        content = json.loads(decode(path, read_limited(path)))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
+    content = read_json(path)
     readings: dict[str, list[float]] = {}
     for number, layers in enumerate(searched_layers(), start=1):
         for option, layer in layers.items():
@@ -74,9 +71,4 @@ def _latency(path: Path, content: Any, number: str, option: str) -> float:
         value = content[number][option]
     except (KeyError, TypeError, IndexError) as error:
         raise InputError(f"{path}: not a Single-Path model: no layer {number} with option {option}") from error
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{path}: layer {number}, option {option} is no number: {value!r:.80}")
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise InputError(f"{path}: layer {number}, option {option} is too large") from error
+    return as_number(path, value)

@@ -17,6 +17,7 @@ from netdyno.base.errors import InputError
 from netdyno.base.files import write_atomic
 from netdyno.base.rows import read_rows
 from netdyno.profiler.formats.choice import Choice
+from netdyno.profiler.formats.content import as_number
 from netdyno.profiler.formats.rows import latency_row
 from netdyno.profiler.layers import Layer, MBConv, Overhead, parse_layer
 from netdyno.profiler.table import LookupTable, make_rows, parse_row
@@ -35,7 +36,7 @@ def read_tfnas_csv(path: Path, choice: Choice) -> LookupTable:
     if choice.runtime or choice.precision:
         raise InputError(f"{path}: TF-NAS's tables tell devices apart, not runtimes or precisions")
     lines = read_rows(path, COLUMNS)
-    negative = Counter(line["device"] for line in lines if _number(path, line["latency_ms"]) <= 0)
+    negative = Counter(line["device"] for line in lines if as_number(path, line["latency_ms"]) <= 0)
     note = f"; {negative.total()} of its {len(lines)} rows are not positive and would be refused" if negative else ""
     device = choice.pick(path, "device", {line["device"] for line in lines}, note)
     rows: dict[str, dict[str, object]] = {}
@@ -43,11 +44,11 @@ def read_tfnas_csv(path: Path, choice: Choice) -> LookupTable:
     for line in lines:
         if line["device"] != device:
             continue
-        latency_ms = _number(path, line["latency_ms"])
+        latency_ms = as_number(path, line["latency_ms"])
         if line["op_key"] == BASE:
             constant = latency_ms
             continue
-        key = _layer(path, line["op_key"], _number(path, line["mid_channels"])).key
+        key = _layer(path, line["op_key"], as_number(path, line["mid_channels"] or 0)).key
         if key in rows:
             raise InputError(f"{path}: {line['op_key']} with {line['mid_channels']} channels stands there twice")
         rows[key] = latency_row(latency_ms)
@@ -69,12 +70,10 @@ def write_tfnas_csv(table: LookupTable, path: Path) -> list[Path]:
     """
     device = table.conditions.get("device")
     name = str(device.get("name", "")) if isinstance(device, dict) else ""
-    constant = table.conditions.get("constant_ms", 0.0)
-    if not isinstance(constant, int | float):
-        raise InputError(f"table {table.name}: its constant_ms is no number")
+    constant = as_number(path, table.conditions.get("constant_ms", 0.0))
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerows([COLUMNS, (name or "device", BASE, "", float(constant))])
+    writer.writerows([COLUMNS, (name or "device", BASE, "", constant)])
     rows = table.layers[(table.layers["valid"] == 1) & table.layers["latency_ms"].notna()]
     for key, row in rows.iterrows():
         layer, size = parse_row(str(key))
@@ -111,15 +110,3 @@ def _layer(path: Path, key: str, mid: float) -> MBConv:
     except InputError as error:
         raise InputError(f"{path}: not a TF-NAS block: {key[:80]!r} ({error})") from error
     return layer
-
-
-def _number(path: Path, text: str) -> float:
-    if text == "":
-        return 0.0
-    try:
-        number = float(text)
-    except ValueError:
-        raise InputError(f"{path}: not a number: {text[:80]!r}") from None
-    if not abs(number) < 1e9:
-        raise InputError(f"{path}: no such number: {text[:80]!r}")
-    return number

@@ -6,8 +6,6 @@ versions have no median); the second a mapping from names to lists of ms, or of 
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import numpy as np
 
 from netdyno.base.errors import InputError
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.formats.rows import OperatorReading, decode, operator_rows, read_limited
+from netdyno.profiler.formats.content import as_number, read_json
+from netdyno.profiler.formats.rows import OperatorReading, operator_rows
 from netdyno.profiler.table import LookupTable, make_rows
 
 _LARGEST_COUNT = 10**12
@@ -29,10 +28,7 @@ def read_trtexec_json(path: Path, choice: Choice) -> LookupTable:
         InputError: not such a file.
     """
     choice.forbid(path)
-    try:
-        content = json.loads(decode(path, read_limited(path)))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
+    content = read_json(path)
     readings = _exported(path, content) if isinstance(content, list) else _profiled(path, content)
     rows = operator_rows(path, readings)
     return LookupTable(path.stem, {"format": "trtexec-json", "runtime": "tensorrt"}, make_rows("layer", rows))
@@ -44,12 +40,12 @@ def _exported(path: Path, content: list[Any]) -> Iterator[OperatorReading]:
         if not isinstance(entry, dict):
             raise InputError(f"{path}: not a profile of trtexec: {entry!r:.80}")
         if set(entry) == {"count"}:
-            count = int(_number(path, entry["count"]))
+            count = int(as_number(path, entry["count"]))
             if not 1 <= count <= _LARGEST_COUNT:
                 raise InputError(f"{path}: not a count of inferences: {count}")
             continue
         latency = entry.get("medianMs", entry.get("averageMs"))
-        yield OperatorReading("", _name(path, entry.get("name")), _number(path, latency), count)
+        yield OperatorReading("", _name(path, entry.get("name")), as_number(path, latency), count)
 
 
 def _profiled(path: Path, content: Any) -> Iterator[OperatorReading]:
@@ -59,7 +55,7 @@ def _profiled(path: Path, content: Any) -> Iterator[OperatorReading]:
         if not isinstance(readings, list) or not readings:
             raise InputError(f"{path}: no readings of {name[:80]!r}")
         each = (reading[0] if isinstance(reading, list) and reading else reading for reading in readings)
-        times = [_number(path, reading) for reading in each]
+        times = [as_number(path, reading) for reading in each]
         yield OperatorReading("", _name(path, name), float(np.median(times)), len(times))
 
 
@@ -67,9 +63,3 @@ def _name(path: Path, name: Any) -> str:
     if not isinstance(name, str) or not name:
         raise InputError(f"{path}: a layer without a name")
     return name
-
-
-def _number(path: Path, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15 or math.isnan(value):
-        raise InputError(f"{path}: not a time: {value!r:.80}")
-    return float(value)

@@ -84,6 +84,8 @@ def test_a_layer_that_is_gone_fails(tmp_path: Path) -> None:
     less = edited(tmp_path / "less", lambda rows: rows.pop())
     done = run("check", less, "--against", SHIPPED, cwd=tmp_path)
     assert done.returncode == 1 and "no longer in the table" in done.stderr
+    alone = run("check", less, cwd=tmp_path)
+    assert alone.returncode == 1 and "of ofa-mobilenetv3, but not in the table" in alone.stderr
 
 
 def test_a_negative_row_fails(tmp_path: Path) -> None:
