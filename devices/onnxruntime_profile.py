@@ -15,6 +15,8 @@ from netdyno.base.errors import InputError
 from netdyno.devices.operators import OperatorTimes
 
 _KERNEL = "_kernel_time"
+_TOKEN = re.compile(r"_token_\d+$")
+"""What the optimiser appends to nodes of its own: another number in every session, none to the first of a type."""
 _CONTROL = ("If", "Loop", "Scan")
 _SEPARATOR = re.compile(r"[\s,\]]*")
 _POSITIONS = ("node_index", "exec_plan_index", "graph_index")
@@ -53,14 +55,12 @@ def parse_profile(text: str, source: str) -> list[OperatorTimes]:
 
 def _operator(name: str, arguments: dict[str, Any]) -> OperatorTimes:
     type_, provider = (arguments.get(field) for field in ("op_name", "provider"))
-    return OperatorTimes(
-        type_ if isinstance(type_, str) else "",
-        name,
-        provider if isinstance(provider, str) else "",
-        _shapes(arguments.get("input_type_shape")),
-        _shapes(arguments.get("output_type_shape")),
-        _moved_bytes(arguments),
-    )
+    read, written = (_shapes(arguments.get(f"{side}_type_shape")) for side in ("input", "output"))
+    base = _TOKEN.sub("", name)
+    if base != name or base == type_:
+        name = " ".join([base, *("x".join(map(str, shape)) for shape in written)])
+    known = (type_ if isinstance(type_, str) else "", name, provider if isinstance(provider, str) else "")
+    return OperatorTimes(*known, read, written, _moved_bytes(arguments))
 
 
 def _moved_bytes(arguments: dict[str, Any]) -> int | None:

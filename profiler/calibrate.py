@@ -25,11 +25,23 @@ def calibrate_table(table: LookupTable, plan: Sequence[Group]) -> LookupTable:
 
     ``validation`` holds, for each metric, the error on ``unseen`` random networks and on networks at input sizes
     ``between`` the measured ones: of the calibrated cost and of the plain sum of isolated layers, beside the noise
-    floor of the measured latency itself.
+    floor of the measured latency itself. A calibration that makes errors larger is not kept.
     """
     fitted = {metric: _fit(table, group, metric) for group in plan if group.role == CALIBRATION for metric in TERMS}
-    table = _with(table, "calibration", fitted)
-    return _with(table, "validation", {metric: dict(_errors(table, plan, metric)) for metric in TERMS})
+    calibrated = _with(table, "calibration", fitted)
+    errors = {metric: dict(_errors(calibrated, plan, metric)) for metric in TERMS}
+    worse = [metric for metric, own in errors.items() if _is_worse(own.get(STATED[VALIDATION], {}))]
+    if worse:  # a hurried run: too noisy to be corrected
+        kept = {metric: own for metric, own in fitted.items() if metric not in worse}
+        calibrated = _with(table, "calibration", kept)
+        errors = {metric: dict(_errors(calibrated, plan, metric)) for metric in TERMS}
+    return _with(calibrated, "validation", errors)
+
+
+def _is_worse(unseen: Mapping[str, Any]) -> bool:
+    """Whether the plain sum does better on networks that the calibration did not see."""
+    calibrated = unseen.get("calibrated")
+    return calibrated is not None and bool(calibrated["mape_pct"] > unseen["isolated"]["mape_pct"])
 
 
 def _with(table: LookupTable, name: str, found: Mapping[str, Mapping[str, Any]]) -> LookupTable:

@@ -12,11 +12,13 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.errors import ModelError, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
-from netdyno.profiler.layers import Operator
+from netdyno.profiler.journal import Visit
+from netdyno.profiler.layers import count_operators
 from netdyno.profiler.measure import Method
 from netdyno.profiler.operators import OperatorsReport, profile_operators
 from netdyno.profiler.profiling import describe
 from netdyno.profiler.roofs import measure_roofs
+from netdyno.profiler.samples import make_samples
 from netdyno.profiler.statistics import estimate, relative_spread
 from netdyno.profiler.table import LookupTable, make_rows
 
@@ -89,24 +91,30 @@ def model_table(
 ) -> LookupTable:
     """A model's figures as a table: its operators are the layers, it is the one network."""
     settings = replace(settings, runtime=whole.runtime)
+    reports = parts.operators if parts is not None else ()
+    keys = [operator.key for operator in count_operators((own.type, own.name) for own in reports)]
     operators = {
-        Operator(own.position, own.type, own.name).key: {
+        key: {
             "latency_ms": own.latency_ms,
             "latency_ms_low": own.latency_ms_low,
             "latency_ms_high": own.latency_ms_high,
-            "samples": parts.inferences,
-            "starts": 1,
+            "samples": own.samples,
+            "starts": len(own.starts_ms),
             "method": "profiled" if own.latency_ms else "profiled: below the profiler's resolution",
             "valid": int(own.latency_ms > 0),
         }
-        for parts in ([parts] if parts else [])
-        for own in parts.operators
+        for key, own in zip(keys, reports, strict=True)
+    }
+    visits = {
+        key: [Visit(start, 1, np.array([time])) for start, time in enumerate(own.starts_ms, start=1)]
+        for key, own in zip(keys, reports, strict=True)
+        if min(own.starts_ms) > 0
     }
     figures = ("latency_ms", "latency_ms_low", "latency_ms_high", "memory_bytes", "samples")
     row = {name: getattr(whole, name) for name in figures} | {"starts": 1, "method": "measured"}
     conditions = describe(device, settings, artifact.name) | {"sha256": artifact.sha256}
     networks = make_rows("genes", {artifact.name: row})
-    return LookupTable(artifact.name, conditions, make_rows("layer", operators), networks)
+    return LookupTable(artifact.name, conditions, make_rows("layer", operators), networks, make_samples(visits))
 
 
 def _profile_once(

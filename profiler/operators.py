@@ -14,14 +14,17 @@ import numpy as np
 
 from netdyno.base.artifact import Artifact
 from netdyno.devices.device import Device, Settings
-from netdyno.devices.operators import OperatorTimes
+from netdyno.devices.operators import OperatorProfile, OperatorTimes
 from netdyno.exporters.graph import FP32_BYTES, GraphBuilder
 from netdyno.exporters.tflite_operators import read_operators
 from netdyno.exporters.writers import write
+from netdyno.profiler.layers import count_operators
 from netdyno.profiler.roofs import Roofs
 from netdyno.profiler.statistics import NORMAL_95
 
-INFERENCES, LEAST_INFERENCES = 100, 20
+INFERENCES, LEAST_INFERENCES = 120, 20
+STARTS = 3
+"""Processes that profile one after the other: a restart moves figures more than an inference does."""
 BUDGET_S = 10.0
 TRIMMED = 0.1
 """Share of the readings that is left out at either end: whole µs are averaged, but hiccups are not."""
@@ -66,7 +69,7 @@ Work = tuple[int | None, int | None]
 
 @dataclass(frozen=True)
 class OperatorReport:
-    """An operator: mean latency with its interval, its share of all, its work, and the roof that it stands under.
+    """An operator: mean latency over process starts with its interval, its share, its work, and its roof.
 
     ``macs`` and ``moved_bytes`` are None where nothing tells them. ``roof`` is ``compute`` or ``memory``, whichever
     bounds its ratio of work to bytes; ``of_roof`` is the share of that roof that it reaches.
@@ -79,6 +82,8 @@ class OperatorReport:
     latency_ms: float
     latency_ms_low: float
     latency_ms_high: float
+    samples: int
+    starts_ms: tuple[float, ...]
     share: float
     macs: int | None = None
     moved_bytes: int | None = None
@@ -114,40 +119,77 @@ def profile_operators(
     overhead_ms = _overhead_ms(device, settings)
     with device.open(artifact, settings) as session:
         once_s = float(session.run(repeat=2).latency_ns[-1]) / 1e9
-    inferences = int(np.clip(budget_s / (2 * once_s), LEAST_INFERENCES, INFERENCES))
-    profile = device.profile_operators(artifact, settings, inferences)
-    whole_ms = float(np.median(profile.whole_us)) / 1e3
-    times = [_latency_ms(operator, overhead_ms) for operator in profile.operators]
-    total = sum(mean for mean, _ in times) or math.inf
-    each = zip(profile.operators, times, _works(artifact, profile.operators), strict=True)
-    reports = tuple(
-        OperatorReport(
-            position,
-            own.type,
-            own.name,
-            own.provider,
-            mean,
-            max(mean - half, 0.0),
-            mean + half,
-            mean / total,
-            *work,
-            *roofs.under(mean, *work),
-        )
-        for position, (own, (mean, half), work) in enumerate(each)
-    )
+    inferences = int(np.clip(budget_s / (2 * once_s), LEAST_INFERENCES, INFERENCES)) // STARTS + 1
+    profiles = [device.profile_operators(artifact, settings, inferences) for _ in range(STARTS)]
+    operators = profiles[0].operators
+    times = [_latency(starts, overhead_ms) for starts in _across_starts(profiles)]
+    total = sum(own.mean_ms for own in times) or math.inf
+    works = _works(artifact, operators)
+    each = enumerate(zip(operators, times, works, strict=True))
+    reports = tuple(_report(i, own, time, total, work, roofs) for i, (own, time, work) in each)
+    whole_ms = float(np.median([time for profile in profiles for time in profile.whole_us])) / 1e3
     outside = Counter(own.type for own in reports if own.provider and own.provider not in DELEGATES)
     names = tuple(f"{count} × {kind}" for kind, count in outside.most_common())
     covered = sum(own.latency_ms for own in reports) / whole_ms
-    return OperatorsReport(reports, whole_ms, covered, overhead_ms, names, len(profile.whole_us))
+    return OperatorsReport(reports, whole_ms, covered, overhead_ms, names, inferences * STARTS)
 
 
-def _latency_ms(operator: OperatorTimes, overhead_ms: float) -> tuple[float, float]:
-    """Trimmed mean less the overhead, and half of its interval."""
-    values = np.sort(np.array(operator.latency_us)) / 1e3
+def _report(
+    position: int, own: OperatorTimes, time: _Latency, total: float, work: Work, roofs: Roofs
+) -> OperatorReport:
+    roof, of_roof = roofs.under(time.mean_ms, *work)
+    return OperatorReport(
+        position=position,
+        type=own.type,
+        name=own.name,
+        provider=own.provider,
+        latency_ms=time.mean_ms,
+        latency_ms_low=time.low_ms,
+        latency_ms_high=time.high_ms,
+        samples=time.samples,
+        starts_ms=time.starts_ms,
+        share=time.mean_ms / total,
+        macs=work[0],
+        moved_bytes=work[1],
+        roof=roof,
+        of_roof=of_roof,
+    )
+
+
+@dataclass(frozen=True)
+class _Latency:
+    """Mean over process starts with its interval, readings, and the starts' own means."""
+
+    mean_ms: float
+    low_ms: float
+    high_ms: float
+    samples: int
+    starts_ms: tuple[float, ...]
+
+
+def _across_starts(profiles: Sequence[OperatorProfile]) -> list[list[list[float]]]:
+    """Of each operator of the first profile the times in every start that tells of it."""
+    by_key: dict[str, list[list[float]]] = {}
+    for profile in profiles:
+        named = count_operators((own.type, own.name) for own in profile.operators)
+        for operator, own in zip(named, profile.operators, strict=True):
+            by_key.setdefault(operator.key, []).append(own.latency_us)
+    first = count_operators((own.type, own.name) for own in profiles[0].operators)
+    return [by_key[operator.key] for operator in first]
+
+
+def _latency(starts: Sequence[Sequence[float]], overhead_ms: float) -> _Latency:
+    """Trimmed means of each start less the overhead, and how far their mean is known from how they scatter."""
+    means = [max(_trimmed_mean_ms(start) - overhead_ms, 0.0) for start in starts]
+    mean, samples = float(np.mean(means)), sum(map(len, starts))
+    half = NORMAL_95 * float(np.std(means, ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else 0.0
+    return _Latency(mean, max(mean - half, 0.0), mean + half, samples, tuple(means))
+
+
+def _trimmed_mean_ms(latency_us: Sequence[float]) -> float:
+    values = np.sort(np.array(latency_us)) / 1e3
     cut = int(TRIMMED * len(values))
-    kept = values[cut : len(values) - cut]
-    half = NORMAL_95 * float(kept.std(ddof=1)) / math.sqrt(len(kept)) if len(kept) > 1 else 0.0
-    return max(float(kept.mean()) - overhead_ms, 0.0), half
+    return float(values[cut : len(values) - cut].mean())
 
 
 def _overhead_ms(device: Device, settings: Settings) -> float:
@@ -158,7 +200,7 @@ def _overhead_ms(device: Device, settings: Settings) -> float:
         x = builder.unary(("relu", "h_swish")[i % 2], x)
     chain = write(builder.build(x), device.formats[settings.runtime])
     profile = device.profile_operators(chain, settings, INFERENCES)
-    operators_ms = sum(_latency_ms(operator, 0.0)[0] for operator in profile.operators)
+    operators_ms = sum(_trimmed_mean_ms(operator.latency_us) for operator in profile.operators)
     beyond = operators_ms - float(np.median(profile.whole_us)) / 1e3
     return max(beyond / len(profile.operators), 0.0)
 

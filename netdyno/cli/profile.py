@@ -57,7 +57,7 @@ def profile(
     from netdyno.profiler.measure import Method, check_metrics
 
     # A budget is what the user waits for, this process's start included.
-    seconds = max(parse_duration(budget) - process_age_s(), 0.1) if budget else None
+    seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
     settings = Settings(runtime, threads)

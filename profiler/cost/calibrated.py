@@ -42,8 +42,8 @@ TERMS = {
 }
 """For each metric, whether a quantity adds to what isolated layers take or is to be taken off; ``network`` is 1."""
 LARGEST = 1e30
-LEAST = 8
-"""Networks that a calibration needs: one more than there are coefficients."""
+LEAST = 14
+"""Networks that a calibration needs: twice as many as there are coefficients."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def fit_calibration(isolated: AdditiveCost, space: GeneSpace, X: NDArray[np.int6
     """Non-negative least squares of relative errors on networks ``X (n, genes)`` of measured cost ``y (n,)``.
 
     Raises:
-        InputError: fewer than eight networks.
+        InputError: too few networks.
     """
     if len(X) < LEAST:
         raise InputError(f"a calibration needs at least {LEAST} measured networks, not {len(X)}")

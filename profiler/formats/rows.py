@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netdyno.base.errors import InputError
-from netdyno.profiler.layers import Operator
+from netdyno.profiler.layers import count_operators
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,11 @@ def operator_rows(path: Path, readings: Iterable[OperatorReading]) -> dict[str, 
     Raises:
         InputError: there are none.
     """
+    each = list(readings)
+    operators = count_operators((reading.type, reading.name) for reading in each)
     rows = {
-        Operator(position, reading.type, reading.name).key: latency_row(reading.latency_ms, samples=reading.samples)
-        for position, reading in enumerate(readings)
+        operator.key: latency_row(reading.latency_ms, samples=reading.samples)
+        for operator, reading in zip(operators, each, strict=True)
     }
     if not rows:
         raise InputError(f"{path}: no operator in this profile")

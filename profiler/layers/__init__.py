@@ -4,7 +4,7 @@ from netdyno.profiler.layers.fbnet import FBNetBlock
 from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead
 from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, make_divisible
 from netdyno.profiler.layers.nasbench201 import Add, AvgPool, Norm, PreConv, PreResidual, Zero
-from netdyno.profiler.layers.operator import Operator
+from netdyno.profiler.layers.operator import Operator, count_operators
 from netdyno.profiler.layers.parse import KINDS, parse_layer
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "PreConv",
     "PreResidual",
     "Zero",
+    "count_operators",
     "make_divisible",
     "parse_layer",
 ]

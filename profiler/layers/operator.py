@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -16,20 +18,21 @@ _LONGEST = 1000
 
 @dataclass(frozen=True)
 class Operator(Layer):
-    """An operator as a runtime's profile tells of it: its ``position`` in execution order, its type and its name.
+    """An operator as a runtime's profile tells of it: its type, its name, and the how-``nth`` of both it is, from 0.
 
-    In its key, what would not be part of a word is percent-encoded.
+    Not its position: runtimes order what may run in any order anew in every process. In its key, what would not be
+    part of a word is percent-encoded.
     """
 
     kind: ClassVar[str] = "operator"
-    position: int
+    nth: int
     type: str
     name: str
 
     @cached_property
     def key(self) -> str:
         """Canonical text; :func:`netdyno.profiler.layers.parse_layer` reads it back."""
-        return f"{self.kind}-position:{self.position}-type:{_encode(self.type)}-name:{_encode(self.name)}"
+        return f"{self.kind}-nth:{self.nth}-type:{_encode(self.type)}-name:{_encode(self.name)}"
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -40,6 +43,14 @@ class Operator(Layer):
     def peak_activation_bytes(self) -> int:
         """Not known."""
         return 0
+
+
+def count_operators(named: Iterable[tuple[str, str]]) -> Iterator[Operator]:
+    """Operators of types and names in execution order."""
+    seen: Counter[tuple[str, str]] = Counter()
+    for both in named:
+        yield Operator(seen[both], *both)
+        seen[both] += 1
 
 
 def read_text(key: str, name: str, text: str) -> str:

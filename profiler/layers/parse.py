@@ -59,7 +59,7 @@ def _parse_value(key: str, name: str, text: str) -> int | str:
         return text
     if name in TEXTS:
         return read_text(key, name, text)
-    may_be_zero = name in ("se", "skip", "norm", "position")
+    may_be_zero = name in ("se", "skip", "norm", "nth")
     largest = 1 if name in ("skip", "norm") else _LARGEST
     if not _NUMBER.fullmatch(text) or not (0 if may_be_zero else 1) <= int(text) <= largest:
         raise InputError(f"{key!r}: {name} is no valid number: {text!r}", layer=key)

@@ -56,7 +56,7 @@ def test_what_the_device_does_is_found(isolated: AdditiveCost, device: Calibrate
 
 
 def test_coefficients_are_never_negative(isolated: AdditiveCost) -> None:
-    X = SPACE.sample(12, seed=0)
+    X = SPACE.sample(16, seed=0)
     for seed in range(10):
         y = isolated(X) * np.random.default_rng(seed).uniform(0.5, 2, len(X))
         assert min(fit_calibration(isolated, SPACE, X, y).coefficients.values()) >= 0
@@ -132,10 +132,23 @@ def test_no_fit_sees_the_networks_that_judge(device: CalibratedCost) -> None:
     assert misled.conditions["validation"]["latency_ms"]["unseen"]["calibrated"]["mape_pct"] > 60
 
 
+def test_a_calibration_that_makes_it_worse_is_not_kept(device: CalibratedCost, isolated: AdditiveCost) -> None:
+    """The networks to calibrate on are nonsense, the others the plain sum."""
+    plan = make_plan(SPACE, Networks(between=0))
+    table = table_with_networks(device)
+    generator = np.random.default_rng(0)
+    table.networks.loc[plan[0].names(), "latency_ms"] = generator.uniform(0.1, 5.0, len(plan[0].X))
+    table.networks.loc[plan[1].names(), "latency_ms"] = isolated(plan[1].X)
+    found = calibrate_table(table, plan)
+    assert set(found.conditions["calibration"]) == {"memory_bytes"}
+    unseen = found.conditions["validation"]["latency_ms"]["unseen"]
+    assert "calibrated" not in unseen and unseen["isolated"]["mape_pct"] < 1e-9
+
+
 def test_little_measured_nothing_stated(device: CalibratedCost) -> None:
     plan = make_plan(SPACE, Networks(between=0))
     table = table_with_networks(device)
-    table.networks.loc[plan[0].names()[:-3], "valid"] = 0
+    table.networks.loc[plan[0].names()[: -LEAST + 1], "valid"] = 0
     table = calibrate_table(table, plan)
     assert "calibration" not in table.conditions
     assert "calibrated" not in table.conditions["validation"]["latency_ms"]["unseen"]

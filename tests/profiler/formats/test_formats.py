@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.profiler.formats import FORMATS, Choice, import_table
-from netdyno.profiler.layers import MBConv, Operator, parse_layer
+from netdyno.profiler.layers import MBConv, Operator, count_operators, parse_layer
 from netdyno.profiler.table import LookupTable, load_table
 
 Refuses = Callable[[Callable[[], object]], str]
@@ -91,9 +91,9 @@ def test_aihub_is_picked_from(tmp_path: Path) -> None:
 
 def _operators(table: LookupTable) -> list[tuple[str, str, float]]:
     found = []
-    for position, (key, row) in enumerate(table.layers.iterrows()):
+    for key, row in table.layers.iterrows():
         operator = parse_layer(str(key))
-        assert isinstance(operator, Operator) and operator.position == position
+        assert isinstance(operator, Operator)
         found.append((operator.type, operator.name, float(row["latency_ms"])))
     return found
 
@@ -181,9 +181,14 @@ def test_names_that_are_no_text(tmp_path: Path) -> None:
     assert import_table(tmp_path / "p.pb", "benchmark-model").problems() == []
 
 
+def test_operators_of_one_name_are_counted() -> None:
+    named = [("Conv", "a"), ("Relu", "a"), ("Conv", "a"), ("Conv", "b"), ("Conv", "a")]
+    assert [operator.nth for operator in count_operators(named)] == [0, 0, 1, 0, 2]
+
+
 @given(st.integers(0, 10**6), st.text(max_size=30), st.text(max_size=30))
-def test_an_operator_s_key_holds_any_name(position: int, kind: str, name: str) -> None:
-    operator = Operator(position, kind, name)
+def test_an_operator_s_key_holds_any_name(nth: int, kind: str, name: str) -> None:
+    operator = Operator(nth, kind, name)
     assert "@" not in operator.key
     assert parse_layer(operator.key) == operator
 

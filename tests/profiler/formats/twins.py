@@ -47,11 +47,11 @@ ONNXRUNTIME = """[
 {"cat" : "Session","pid" :1,"tid" :1,"dur" :60,"ts" :1,"ph" : "X","name" :"session_initialization","args" : {}},
 {"cat" : "Node","pid" :1,"tid" :1,"dur" :1,"ts" :100,"ph" : "X","name" :"conv_fence_before","args" : {"op_name" : "Conv"}},
 {"cat" : "Node","pid" :1,"tid" :1,"dur" :20,"ts" :101,"ph" : "X","name" :"conv_kernel_time","args" : {"op_name" : "Conv","provider" : "CPUExecutionProvider","node_index" : "0","input_type_shape" : [{"float":[1,3,8,8]},{"float":[4,3,1,1]}],"output_type_shape" : [{"float":[1,4,8,8]}]}},
-{"cat" : "Node","pid" :1,"tid" :1,"dur" :5,"ts" :122,"ph" : "X","name" :"relu_kernel_time","args" : {"op_name" : "Relu","node_index" : "1"}},
+{"cat" : "Node","pid" :1,"tid" :1,"dur" :5,"ts" :122,"ph" : "X","name" :"relu_token_12_kernel_time","args" : {"op_name" : "Relu","node_index" : "1"}},
 {"cat" : "Session","pid" :1,"tid" :1,"dur" :30,"ts" :100,"ph" : "X","name" :"model_run","args" : {}},
 {"cat" : "Node","pid" :1,"tid" :1,"dur" :30,"ts" :201,"ph" : "X","name" :"conv_kernel_time","args" : {"op_name" : "Conv","node_index" : "0"}},
-{"cat" : "Node","pid" :1,"tid" :1,"dur" :6,"ts" :232,"ph" : "X","name" :"relu_kernel_time","args" : {"op_name" : "Relu","node_index" : "1"}},
-{"cat" : "Node","pid" :1,"tid" :1,"dur" :1,"ts" :240,"ph" : "X","name" :"relu_kernel_time","args" : {"op_name" : "Relu","node_index" : "1"}},
+{"cat" : "Node","pid" :1,"tid" :1,"dur" :6,"ts" :232,"ph" : "X","name" :"relu_token_12_kernel_time","args" : {"op_name" : "Relu","node_index" : "1"}},
+{"cat" : "Node","pid" :1,"tid" :1,"dur" :1,"ts" :240,"ph" : "X","name" :"relu_token_12_kernel_time","args" : {"op_name" : "Relu","node_index" : "1"}},
 {"cat" : "Session","pid" :1,"tid" :1,"dur" :45,"ts" :200,"ph" : "X","name" :"model_run","args" : {}}
 ]
 """  # noqa: E501
