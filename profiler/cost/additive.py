@@ -35,7 +35,7 @@ class _Compiled:
 
 
 class AdditiveCost(LayerCost):
-    """The cost of architectures from a lookup table; ``name`` is the metric with its unit, ``overhead`` a call's."""
+    """The cost of architectures from a lookup table; ``name`` is the metric, ``once`` the overhead of a call."""
 
     def __init__(
         self, space: GeneSpace, metric: str, sizes: NDArray[np.int64], costs: _Compiled, overhead: float
@@ -45,7 +45,7 @@ class AdditiveCost(LayerCost):
         self._sizes = sizes
         self._costs = costs
         self._activations = np.array([*(layer.peak_activation_bytes for layer in space.vocabulary()), 0.0])
-        self.overhead = self.once = overhead
+        self.once = overhead
 
     def __call__(self, X: NDArray[np.int64]) -> Floats:
         """``X (n, genes) int64`` to ``(n,)``.
@@ -75,16 +75,16 @@ class AdditiveCost(LayerCost):
     def slot_costs(self, X: NDArray[np.int64]) -> Floats:
         """What each slot adds, ``(n, slots)``: its row beyond the overhead."""
         costs = self._gather(self._costs.value, self.space.layer_ids(X))
-        return np.where(self.space.layer_ids(X) >= 0, np.maximum(costs - self.overhead, 0.0), 0.0)
+        return np.where(self.space.layer_ids(X) >= 0, np.maximum(costs - self.once, 0.0), 0.0)
 
     def _total(self, ids: NDArray[np.int64]) -> Floats:
-        values, once = self._gather(self._costs.value, ids), np.full(len(ids), self.overhead)
+        values, once = self._gather(self._costs.value, ids), np.full(len(ids), self.once)
         if np.isnan(values).any():
             self._explain(ids, np.isnan(values))
         if self.name == "memory_bytes":
             activations = self._activations[ids]
             values, once = values - activations, once + activations.max(axis=1)
-        total: Floats = once + np.where(ids >= 0, np.maximum(values - self.overhead, 0.0), 0.0).sum(axis=1)
+        total: Floats = once + np.where(ids >= 0, np.maximum(values - self.once, 0.0), 0.0).sum(axis=1)
         return total
 
     def _errors(self, ids: NDArray[np.int64]) -> Floats:

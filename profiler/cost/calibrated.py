@@ -90,7 +90,7 @@ class CalibratedCost(LayerCost):
         self._isolated = isolated
         self._measured = calibration.coefficients[MEASURED]
         self._error = error
-        self.once = isolated.overhead + calibration.coefficients.get(NETWORK, 0.0)
+        self.once = isolated.once + calibration.coefficients.get(NETWORK, 0.0)
         self._corrections = np.append(calibration.per_layer(space.vocabulary()), 0.0)
 
     def __call__(self, X: NDArray[np.int64]) -> Floats:
@@ -99,7 +99,7 @@ class CalibratedCost(LayerCost):
         Raises:
             InputError: the table lacks a layer at the network's input size.
         """
-        beyond = self._measured * (self._isolated(X) - self._isolated.overhead)
+        beyond = self._measured * (self._isolated(X) - self._isolated.once)
         corrections = self._corrections[self.space.layer_ids(X)].sum(axis=1)
         cost: Floats = np.maximum(self.once + beyond + corrections, 0.0)
         return cost
@@ -153,11 +153,11 @@ def fit_calibration(isolated: AdditiveCost, space: GeneSpace, X: NDArray[np.int6
     by_layer = np.append(quantities(space.vocabulary(), isolated.name), np.zeros((1, len(terms))), axis=0)
     totals = by_layer[space.layer_ids(X)].sum(axis=1)
     totals[:, [term == NETWORK for term in terms]] = 1.0
-    beyond = (isolated(X) - isolated.overhead)[:, None]
+    beyond = (isolated(X) - isolated.once)[:, None]
     columns = np.concatenate([beyond, totals * list(terms.values())], axis=1)
     units = np.abs(columns).mean(axis=0)
     units[units == 0] = 1.0  # a quantity that the space does not have
-    found, _ = nnls(columns / units / y[:, None], (y - isolated.overhead) / y)
+    found, _ = nnls(columns / units / y[:, None], (y - isolated.once) / y)
     coefficients = dict(zip((MEASURED, *terms), (found / units).tolist(), strict=True))
     known = {term: value for term, value in coefficients.items() if value or term == MEASURED}
     return Calibration(isolated.name, known)

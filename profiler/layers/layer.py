@@ -5,6 +5,7 @@ Sizes are those of the layer's input: ``h``, ``w``, ``cin``. ``act`` is one of :
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import ClassVar
@@ -16,7 +17,7 @@ EVEN_KERNEL = "a kernel padded by half of it has an odd size"
 
 
 @dataclass(frozen=True)
-class Layer:
+class Layer(ABC):
     """A unit of a lookup table."""
 
     kind: ClassVar[str]
@@ -28,9 +29,9 @@ class Layer:
         return "-".join((self.kind, *parts))
 
     @property
+    @abstractmethod
     def input_shape(self) -> tuple[int, int, int, int]:
         """NCHW shape of one input."""
-        raise NotImplementedError
 
     @property
     def macs(self) -> int:
@@ -43,9 +44,9 @@ class Layer:
         return 0
 
     @property
+    @abstractmethod
     def peak_activation_bytes(self) -> int:
         """Largest sum of live FP32 activations while the layer runs, its input and output included."""
-        raise NotImplementedError
 
     def fault(self) -> str:
         """Why there can be no such layer although each of its numbers may be; empty if there can."""
