@@ -12,7 +12,8 @@ from netdyno.base.errors import InputError
 from netdyno.base.files import read_bytes
 
 LARGEST_FILE = 64 * 1024 * 1024
-LARGEST_NUMBER = 1e15
+LARGEST_NUMBER = 1e12
+"""In a file's own unit: ms would be decades, and MB still are a number of bytes that 64 bits hold."""
 # Of all that YAML can say these files use text alone: no tags, no merging, and numbers are read here.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 

@@ -98,6 +98,12 @@ def _operators(table: LookupTable) -> list[tuple[str, str, float]]:
     return found
 
 
+def test_aihub_memory_beyond_any_machine_is_no_number(tmp_path: Path, refuses: Refuses) -> None:
+    path = tmp_path / "file"
+    path.write_text(TWINS.AIHUB.replace("max: 10}", "max: 11111111111110}"))
+    assert "no such number" in refuses(lambda: import_table(path, "aihub-perf", Choice("Phone A", "tflite", "float")))
+
+
 def test_trtexec(tmp_path: Path) -> None:
     table = read(tmp_path, "trtexec-json")
     assert _operators(table) == [("", "conv1 + relu", 0.25), ("", "nothing", 0.0), ("", "fc", 0.125)]
