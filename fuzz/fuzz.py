@@ -20,6 +20,7 @@ import atheris
 
 with atheris.instrument_imports(include=["netdyno"]):
     from netdyno.base.errors import NetdynoError
+    from netdyno.devices.jetson import parse_tegrastats
     from netdyno.profiler.formats import FORMATS, Choice, import_table
     from netdyno.profiler.layers import Linear, Operator
     from netdyno.profiler.samples import SAMPLES, read_samples
@@ -49,6 +50,8 @@ def targets(folder: Path) -> dict[str, tuple[Target, list[bytes]]]:
         found[name] = _table(folder, name)
     samples = gzip.compress(b"row,start,round,latency_ms\na,1,1,0.5\n")
     found[SAMPLES] = (_of_file(folder / SAMPLES, lambda path: read_samples(path.parent)), [samples])
+    lines = [line.encode() for line in _module(ROOT / "tests/devices/jetson/test_tegrastats.py").TOTALS_MW]
+    found["tegrastats"] = (lambda content: parse_tegrastats(content.decode(errors="replace")), lines)
     return found
 
 
