@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS memory (candidate TEXT PRIMARY KEY, bytes INTEGER NOT
 CREATE TABLE IF NOT EXISTS failure (candidate TEXT NOT NULL, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS energy (
     candidate TEXT NOT NULL, gross_mj REAL NOT NULL, idle_w REAL NOT NULL, seconds REAL NOT NULL,
-    inferences INTEGER NOT NULL
+    inferences INTEGER NOT NULL, flag TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS flag (start INTEGER NOT NULL, round INTEGER NOT NULL, reason TEXT NOT NULL);
 """
@@ -48,7 +48,7 @@ UNION ALL SELECT candidate FROM memory WHERE typeof(candidate) != 'text' OR type
 UNION ALL SELECT candidate FROM failure WHERE typeof(candidate) != 'text' OR typeof(reason) != 'text'
 UNION ALL SELECT candidate FROM energy WHERE typeof(candidate) != 'text' OR typeof(gross_mj) != 'real'
     OR typeof(idle_w) != 'real' OR typeof(seconds) != 'real' OR seconds <= 0
-    OR typeof(inferences) != 'integer' OR inferences NOT BETWEEN 1 AND 1e12
+    OR typeof(inferences) != 'integer' OR inferences NOT BETWEEN 1 AND 1e12 OR typeof(flag) != 'text'
 UNION ALL SELECT reason FROM flag WHERE typeof(reason) != 'text' OR typeof(start) != 'integer'
     OR typeof(round) != 'integer'
 """
@@ -121,8 +121,9 @@ class Journal(Closing):
 
     def energy(self, candidate: str, window: Window) -> None:
         """Record what a candidate drew in one window."""
-        values = (float(window.gross_mj), float(window.idle_w), float(window.seconds), window.inferences)
-        self._write("INSERT INTO energy VALUES (?, ?, ?, ?, ?)", candidate, *values)
+        values = (float(window.gross_mj), float(window.idle_w), float(window.seconds))
+        row = (candidate, *values, window.inferences, window.flag)
+        self._write("INSERT INTO energy VALUES (?, ?, ?, ?, ?, ?)", *row)
 
     def failure(self, candidate: str, reason: str) -> None:
         """Record that a candidate could not be measured, and why."""

@@ -186,7 +186,7 @@ class Bench:
                 with self._survive(name):
                     median_ms = float(np.median(list(self._medians[name].values())))
                     repeat = max(int(1e3 * WINDOW_VISIT_S / median_ms), 1)
-                    window = measure_window(self._session(name), meter, repeat, generator.random())
+                    window = measure_window(self._device, self._session(name), meter, repeat, generator.random())
                     self._journal.energy(name, window)
                     taken[name] += 1
                 total = self._method.energy_windows * len(self._candidates)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,22 @@ from netdyno.profiler.profile import profile_layers
 from netdyno.profiler.profiling import Profiling
 
 Refuses = Callable[[Callable[[], object]], str]
-IDLE_W, INFERENCE_MJ = 10.0, 0.25
+IDLE_W, WORK_W = 10.0, 40.0
 
 
 class Counter(Meter):
-    """A machine that draws 10 W idle, and a quarter of a mJ more for each inference."""
+    """A machine that draws 10 W idle, and 40 W more while it works."""
 
     name = "counter"
 
     def __init__(self) -> None:
-        self.inferences = 0
+        self.worked: tuple[float, float | None] = 0.0, None  # seconds until now, and since when again
         self._began = time.monotonic()
 
     def read_mj(self) -> float:
-        return 1e3 * IDLE_W * (time.monotonic() - self._began) + INFERENCE_MJ * self.inferences
+        now, (worked_s, since) = time.monotonic(), self.worked
+        worked_s += now - since if since else 0.0
+        return 1e3 * (IDLE_W * (now - self._began) + WORK_W * worked_s)
 
 
 def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
@@ -40,17 +43,21 @@ def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: P
     windows: list[Window] = []
 
     def counted(self: CpuSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
-        meter.inferences += repeat
-        return run(self, inputs, repeat)
+        (worked_s, _), began = meter.worked, time.monotonic()
+        meter.worked = worked_s, began
+        samples = run(self, inputs, repeat)
+        meter.worked = worked_s + time.monotonic() - began, None
+        return samples
 
     def short(*arguments: Any) -> Window:
-        windows.append(measure_window(*arguments, window_s=0.3))
+        windows.append(measure_window(*arguments, window_s=0.5))
         return windows[-1]
 
     method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=3, most_rounds=3, memory=False, energy_windows=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CpuSession, "run", counted)
         patch.setattr(CpuDevice, "meters", lambda _: (meter,))
+        patch.setattr(CpuDevice, "faults", lambda *_: [])
         patch.setattr(measure, "measure_window", short)
         patch.setattr(energy, "IDLE_S", 0.2)
         for _ in range(2):
@@ -60,8 +67,8 @@ def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: P
     assert windows[0].idle_w == pytest.approx(IDLE_W, rel=0.05)
     table.check()
     for _, row in table.layers.iterrows():
-        assert row["energy_mj"] == pytest.approx(INFERENCE_MJ, rel=0.1)
-        assert row["power_w"] > 0
+        assert row["power_w"] == pytest.approx(WORK_W, rel=0.15)
+        assert row["energy_mj"] == pytest.approx(row["power_w"] * row["latency_ms"], rel=0.5)
 
 
 def test_columns_by_hand() -> None:
@@ -69,6 +76,9 @@ def test_columns_by_hand() -> None:
     assert energy_columns(windows[:2]) == {"energy_mj": 15.0, "power_w": 3.0}
     assert energy_columns(windows) == {"energy_mj": 10.0, "power_w": 2.0}, "a window below idle counts, too"
     assert energy_columns(windows[2:]) == {}, "nothing above idle is no reading of zero"
+    flagged = replace(windows[2], flag="throttled by heat")
+    assert energy_columns([*windows[:2], flagged]) == {"energy_mj": 15.0, "power_w": 3.0}
+    assert energy_columns([flagged]) == {}
 
 
 def test_a_machine_without_a_meter_says_so(tmp_path: Path, refuses: Refuses) -> None:
