@@ -6,10 +6,8 @@ Run as ``python -m netdyno.devices.cpu_worker RUNTIME``. Standard input is a soc
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
-import re
 import select
 import signal
 import socket
@@ -18,15 +16,12 @@ import threading
 import time
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import WorkerLost
-from netdyno.devices.runtimes import RUNTIMES, Model, default_inputs
+from netdyno.devices import agent
+from netdyno.devices.runtimes import Model, default_inputs
 from netdyno.devices.wire import Frame, receive, send
-
-_LONGEST_TEXT = 300
-_ONNXRUNTIME_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
 class Server:
@@ -43,7 +38,7 @@ class Server:
         model = load_model(self._runtime, message, data)
         load_ns = time.perf_counter_ns() - start
         model.feed(default_inputs(model.inputs))
-        (first_ns,) = time_runs(model, 1).tolist()
+        (first_ns,) = model.time_runs(1).tolist()
         self._models[message["session"]] = model
         specs = [[spec.name, spec.shape, spec.dtype] for spec in model.inputs]
         return Frame({"inputs": specs, "load_ms": load_ns / 1e6, "first_ms": first_ns / 1e6})
@@ -53,7 +48,7 @@ class Server:
         model = self._models[message["session"]]
         if arrays:
             model.feed(arrays)
-        latency_ns = time_runs(model, message["repeat"])
+        latency_ns = model.time_runs(message["repeat"])
         outputs = {f"output:{name}": value for name, value in model.outputs().items()}
         return Frame({}, {"latency_ns": latency_ns, **outputs})
 
@@ -70,22 +65,7 @@ def load_model(runtime: str, message: dict[str, Any], data: bytes) -> Model:
         ModelError: the runtime refuses it; runtimes also raise types of their own.
     """
     shapes = {name: tuple(shape) for name, shape in message["shapes"].items()}
-    return RUNTIMES[runtime](data, shapes, message["threads"])
-
-
-def time_runs(model: Model, repeat: int) -> NDArray[np.int64]:
-    """Latency of each of ``repeat`` inferences in a tight loop: ``(repeat,) int64``, ns, monotonic clock."""
-    latency_ns = np.zeros(repeat, np.int64)
-    run, clock = model.run, time.perf_counter_ns
-    gc.disable()
-    try:
-        for position in range(repeat):
-            start = clock()
-            run()
-            latency_ns[position] = clock() - start
-    finally:
-        gc.enable()
-    return latency_ns
+    return Model(runtime, data, shapes, message["threads"])
 
 
 def connect() -> socket.socket:
@@ -105,16 +85,14 @@ def _end_with(descriptor: int) -> None:
 
 
 def refusal(error: Exception) -> Frame:
-    """The answer for an error of the runtime: its first line, without the runtime's own prefix."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = _ONNXRUNTIME_PREFIX.sub("", lines[0]) if lines else type(error).__name__
-    return Frame({"refused": text[:_LONGEST_TEXT]})
+    """The answer for an error of the runtime."""
+    return Frame({"refused": agent.refusal(error)})
 
 
 def main(runtime: str) -> None:
     """Answer one request after the other until the parent is gone."""
     stream = connect()
-    importlib.import_module(RUNTIMES[runtime].library)  # no model's loading time holds it
+    importlib.import_module(agent.RUNTIMES[runtime].library)  # no model's loading time holds it
     server = Server(runtime)
     handlers = {"load": server.load, "run": server.run, "close": server.close}
     while True:

@@ -1,6 +1,6 @@
 """What Linux tells about the machine itself: its facts, and its state before and after a measurement.
 
-Everything is read from ``/proc`` and ``/sys``; what a machine does not tell is left out. Nothing here
+Everything is read from files; what a machine does not tell is left out. Nothing here
 identifies a person or a unit: no host name, no serial number, no address.
 """
 
@@ -10,7 +10,8 @@ import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+
+from netdyno.devices.tree import LocalTree, Tree
 
 _X86 = {"sse4_2", "avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16"}
 _AMX = {"amx_tile", "amx_int8", "amx_bf16"}
@@ -24,31 +25,55 @@ _FIXED = {"governor": "the clock governor changed", "boost": "boost was switched
 _GROWING = {"thermal_throttle_count": "throttled by heat", "quota_throttle_count": "throttled by a CPU quota"}
 
 
-class Host:
-    """A Linux machine as ``proc`` and ``sys`` show it."""
+_CPUS = "/sys/devices/system/cpu"
+PATTERNS = (
+    *(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "loadavg", "stat")),
+    *(f"/sys/fs/cgroup/cpu.{name}" for name in ("max", "stat")),
+    *(f"{_CPUS}/cpu[0-9]*/cpufreq/scaling_{name}" for name in ("governor", "cur_freq")),
+    f"{_CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count",
+    *(f"{_CPUS}/cpu[0-9]*/topology/{name}" for name in ("physical_package_id", "core_id")),
+    *(f"{_CPUS}/{name}" for name in ("cpufreq/boost", "intel_pstate/no_turbo")),
+    *("/sys/class/thermal/thermal_zone*/temp", "/sys/class/hwmon/hwmon*/temp*_input"),
+    *(f"/sys/class/power_supply/*/{name}" for name in ("type", "online")),
+    "/etc/os-release",
+)
+"""All files that are looked at."""
 
-    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
-        self._proc = proc
-        self._sys = sys
+
+def local_about() -> dict[str, str | int]:
+    """What this machine tells by other ways than files."""
+    return {
+        "architecture": platform.machine(),
+        "kernel": platform.release(),
+        "usable_cpus": len(os.sched_getaffinity(0)),
+    }
+
+
+class Host:
+    """A Linux machine as its files show it, and ``about`` it what they do not."""
+
+    def __init__(self, tree: Tree | None = None, about: Mapping[str, str | int] | None = None) -> None:
+        self._tree = LocalTree() if tree is None else tree
+        self._about = local_about() if about is None else about
 
     def cpu_name(self) -> str:
         """The processor's marketing name, or its architecture where there is none (most Arm boards)."""
         fields = self._cpuinfo()
-        return fields.get("model name") or fields.get("Hardware") or f"{platform.machine()} processor"
+        return fields.get("model name") or fields.get("Hardware") or f"{self._about['architecture']} processor"
 
     def facts(self) -> dict[str, str | int | float]:
         """What does not change while the machine runs."""
         fields = self._cpuinfo()
         flags = set((fields.get("flags") or fields.get("Features") or "").split())
         facts: dict[str, str | int | float] = {
-            "architecture": platform.machine(),
+            "architecture": self._about["architecture"],
             "instructions": " ".join(sorted(flags & _INSTRUCTIONS)),
             "cores": self._cores(),
-            "usable_cpus": len(os.sched_getaffinity(0)),
+            "usable_cpus": self._about["usable_cpus"],
             "virtual_machine": int("hypervisor" in flags),
-            "memory_bytes": _kilobytes(self._text(self._proc / "meminfo"), "MemTotal"),
-            "os": _os_name(),
-            "kernel": platform.release(),
+            "memory_bytes": _kilobytes(self._tree.text("/proc/meminfo"), "MemTotal"),
+            "os": self._os_name(),
+            "kernel": self._about["kernel"],
         }
         quota = self._cpu_quota()
         return facts if quota is None else facts | {"cpu_quota": quota}
@@ -61,49 +86,49 @@ class Host:
         temperatures = list(self._temperatures_c())
         if temperatures:
             state["temperature_c"] = max(temperatures)
-        throttles = self._numbers("devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count")
+        throttles = self._numbers(f"{_CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
         state |= {"thermal_throttle_count": int(sum(throttles))} if throttles else {}
         mains = [
-            self._text(supply / "online").strip() == "1"
-            for supply in sorted(self._sys.glob("class/power_supply/*"))
-            if self._text(supply / "type").strip() == "Mains"
+            self._tree.text(f"{supply}/online").strip() == "1"
+            for supply in self._tree.glob("/sys/class/power_supply/*")
+            if self._tree.text(f"{supply}/type").strip() == "Mains"
         ]
         return state | ({"on_mains": int(any(mains))} if mains else {})
 
     def _clocks(self) -> dict[str, str | int | float]:
         clocks: dict[str, str | int | float] = {}
-        cpufreq = "devices/system/cpu/cpu[0-9]*/cpufreq"
-        governors = {self._text(path).strip() for path in self._sys.glob(f"{cpufreq}/scaling_governor")} - {""}
+        cpufreq = f"{_CPUS}/cpu[0-9]*/cpufreq"
+        governors = {self._tree.text(path).strip() for path in self._tree.glob(f"{cpufreq}/scaling_governor")} - {""}
         if governors:
             clocks["governor"] = " ".join(sorted(governors))
         mhz = [khz / 1e3 for khz in self._numbers(f"{cpufreq}/scaling_cur_freq")]
         if not mhz:
-            lines = self._text(self._proc / "cpuinfo").splitlines()
+            lines = self._tree.text("/proc/cpuinfo").splitlines()
             mhz = [_number(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
         if mhz:
             clocks["clock_mhz"] = round(sum(mhz) / len(mhz), 1)
-        boost = self._numbers("devices/system/cpu/cpufreq/boost")
-        no_turbo = self._numbers("devices/system/cpu/intel_pstate/no_turbo")
+        boost = self._numbers(f"{_CPUS}/cpufreq/boost")
+        no_turbo = self._numbers(f"{_CPUS}/intel_pstate/no_turbo")
         if boost or no_turbo:
             clocks["boost"] = int(boost[0] == 1 if boost else no_turbo[0] == 0)
         return clocks
 
     def _load(self) -> dict[str, str | int | float]:
         load: dict[str, str | int | float] = {}
-        average = self._text(self._proc / "loadavg").split()
+        average = self._tree.text("/proc/loadavg").split()
         if average:
             load["load_1min"] = _number(average[0])
         ticks = [int(_number(tick)) for tick in self._stat_cpu()]
         if len(ticks) >= 8:
             user, nice, system, _idle, _wait, irq, softirq, steal = ticks[:8]
             load |= {"busy_ticks": user + nice + system + irq + softirq, "steal_ticks": steal}
-        for line in self._text(self._sys / "fs/cgroup/cpu.stat").splitlines():
+        for line in self._tree.text("/sys/fs/cgroup/cpu.stat").splitlines():
             if line.startswith("nr_throttled "):
                 load["quota_throttle_count"] = int(_number(line.removeprefix("nr_throttled")))
         return load
 
     def _temperatures_c(self) -> Iterator[float]:
-        for pattern in ("class/thermal/thermal_zone*/temp", "class/hwmon/hwmon*/temp*_input"):
+        for pattern in ("/sys/class/thermal/thermal_zone*/temp", "/sys/class/hwmon/hwmon*/temp*_input"):
             for millidegrees in self._numbers(pattern):
                 # Absent sensors answer with absurd values (-274 °C, 0, 65535).
                 if 0 < millidegrees < 150_000:
@@ -111,7 +136,7 @@ class Host:
 
     def _cpuinfo(self) -> Mapping[str, str]:
         """The fields of the first processor."""
-        pairs = (line.partition(":") for line in self._text(self._proc / "cpuinfo").splitlines())
+        pairs = (line.partition(":") for line in self._tree.text("/proc/cpuinfo").splitlines())
         fields: dict[str, str] = {}
         for key, _, value in pairs:
             fields.setdefault(key.strip(), value.strip())
@@ -119,31 +144,30 @@ class Host:
 
     def _cores(self) -> int:
         """Physical cores: distinct pairs of package and core."""
-        topologies = self._sys.glob("devices/system/cpu/cpu[0-9]*/topology")
-        cores = {(self._text(t / "physical_package_id"), self._text(t / "core_id")) for t in topologies}
-        return len(cores) or os.cpu_count() or 1
+        text = self._tree.text
+        topologies = self._tree.glob(f"{_CPUS}/cpu[0-9]*/topology")
+        cores = {(text(f"{t}/physical_package_id"), text(f"{t}/core_id")) for t in topologies}
+        return len(cores) or int(self._about["usable_cpus"])
 
     def _cpu_quota(self) -> float | None:
         """CPUs' worth of time that a container may use; None without a limit."""
-        limit, _, period = self._text(self._sys / "fs/cgroup/cpu.max").partition(" ")
+        limit, _, period = self._tree.text("/sys/fs/cgroup/cpu.max").partition(" ")
         quota, length = _number(limit), _number(period)
         return quota / length if quota > 0 and length > 0 else None
 
     def _stat_cpu(self) -> list[str]:
-        first = self._text(self._proc / "stat").partition("\n")[0].split()
+        first = self._tree.text("/proc/stat").partition("\n")[0].split()
         return first[1:] if first[:1] == ["cpu"] else []
 
     def _numbers(self, pattern: str) -> list[float]:
-        texts = (self._text(path).strip() for path in sorted(self._sys.glob(pattern)))
+        texts = (self._tree.text(path).strip() for path in self._tree.glob(pattern))
         return [_number(text) for text in texts if text.lstrip("-").isdigit()]
 
-    @staticmethod
-    def _text(path: Path) -> str:
-        """A file's text; empty where there is none or it may not be read."""
-        try:
-            return path.read_text(errors="replace")
-        except OSError:
-            return ""
+    def _os_name(self) -> str:
+        for line in self._tree.text("/etc/os-release").splitlines():
+            if line.startswith("PRETTY_NAME="):
+                return line.partition("=")[2].strip("\"' ")
+        return "Linux"
 
 
 def host_faults(before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]) -> list[str]:
@@ -175,10 +199,3 @@ def _kilobytes(text: str, field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(_number(line.removeprefix(f"{field}:").removesuffix("kB"))) * 1024
     return 0
-
-
-def _os_name() -> str:
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-    except OSError:
-        return "Linux"

@@ -6,8 +6,6 @@ that every model is measured from the same clean state, whatever was measured be
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib
 import os
 import select
@@ -15,27 +13,22 @@ import signal
 import socket
 import sys
 import traceback
-from pathlib import Path
 
+from netdyno.devices import agent
 from netdyno.devices.cpu_worker import connect, load_model, refusal
-from netdyno.devices.runtimes import RUNTIMES, default_inputs
+from netdyno.devices.runtimes import default_inputs
 from netdyno.devices.wire import Frame, receive, send
-
-_MADV_POPULATE_READ = 22
-_M_MMAP_THRESHOLD = -3
-_MMAP_THRESHOLD_BYTES = 128 * 1024
 
 
 def answer(runtime: str, stream: socket.socket) -> None:
     """Answer one request with the peak memory that its model adds to this process, file included."""
-    fix_allocator()
-    map_libraries()
-    before = _status_bytes("VmRSS")
+    agent.settle_memory()
+    before = agent.status_bytes("VmRSS")
     request = receive(stream)
     data = request.arrays["model"].tobytes()
     message = request.message
     del request
-    reset_high_water()
+    agent.reset_high_water()
     try:
         model = load_model(runtime, message, data)
         model.feed(default_inputs(model.inputs))
@@ -44,38 +37,7 @@ def answer(runtime: str, stream: socket.socket) -> None:
     except Exception as error:
         send(stream, refusal(error))
     else:
-        send(stream, Frame({"bytes": _status_bytes("VmHWM") - before}))
-
-
-def fix_allocator() -> None:
-    """Keep glibc from hoarding freed blocks of the frame's size, as it does once it has seen one freed."""
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-
-
-def map_libraries() -> None:
-    """Fault in every page of the libraries now, so that code which runs first with the model does not count.
-
-    Kernels before 5.14 cannot; there the reading also holds the pages of code that the model touches.
-    """
-    libc = ctypes.CDLL(None)
-    for line in Path("/proc/self/maps").read_text().splitlines():
-        span, rights, _, _, inode, *_ = line.split()
-        if inode != "0" and rights.startswith("r"):
-            start, end = (int(side, 16) for side in span.split("-"))
-            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_POPULATE_READ)
-
-
-def reset_high_water() -> None:
-    """Let VmHWM start again from VmRSS; where that is forbidden, receiving the frame may be the peak."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _status_bytes(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}")
+        send(stream, Frame({"bytes": agent.status_bytes("VmHWM") - before}))
 
 
 def answer_and_exit(runtime: str) -> None:
@@ -94,7 +56,7 @@ def answer_and_exit(runtime: str) -> None:
 def main(runtime: str) -> None:
     """Fork a child for each request, and die the way a child died, so that the device sees why."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    importlib.import_module(RUNTIMES[runtime].library)
+    importlib.import_module(agent.RUNTIMES[runtime].library)
     while True:
         select.select([0], [], [])
         if not _connected():

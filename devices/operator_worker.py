@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import Protocol
 
-from netdyno.devices.cpu_worker import connect, load_model, refusal, time_runs
+from netdyno.devices.cpu_worker import connect, load_model, refusal
 from netdyno.devices.litert_profile import LiteRtProfiler
 from netdyno.devices.onnxruntime_profile import parse_profile
 from netdyno.devices.operators import OperatorProfile, OperatorTimes, to_wire
-from netdyno.devices.runtimes import Model, OnnxRuntimeModel, default_inputs
+from netdyno.devices.runtimes import Model, default_inputs
 from netdyno.devices.wire import Frame, receive, send
 
 WARM_UP = 5
@@ -41,7 +41,7 @@ class OnnxRuntimeProfiler:
 
     def __init__(self, data: bytes, plain: Model, threads: int, folder: Path) -> None:
         shapes = {spec.name: spec.shape for spec in plain.inputs}
-        self._model = OnnxRuntimeModel(data, shapes, threads, profile=folder / "profile")
+        self._model = Model("onnxruntime", data, shapes, threads, profile=str(folder / "profile"))
         self._model.feed(default_inputs(plain.inputs))
         self._warm_up = 0
 
@@ -57,7 +57,7 @@ class OnnxRuntimeProfiler:
 
     def operators(self) -> list[OperatorTimes]:
         """Read the profile."""
-        text = self._model.end_profiling().read_text(encoding="utf-8")
+        text = Path(self._model.loaded.session.end_profiling()).read_text(encoding="utf-8")
         operators = parse_profile(text, "its profile")
         for operator in operators:
             del operator.latency_us[: self._warm_up]
@@ -78,11 +78,11 @@ def profile(runtime: str, request: Frame) -> OperatorProfile:
         else:
             profiler = LiteRtProfiler(data, inputs, threads)
         profiler.warm_up(WARM_UP)
-        time_runs(plain, WARM_UP)
+        plain.time_runs(WARM_UP)
         whole_us: list[float] = []
         for _ in range(-(-inferences // TURN)):
             profiler.run(TURN)
-            whole_us += (time_runs(plain, TURN) / 1e3).tolist()
+            whole_us += (plain.time_runs(TURN) / 1e3).tolist()
         return OperatorProfile(profiler.operators(), whole_us)
 
 

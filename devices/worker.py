@@ -10,9 +10,10 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import IO
 
-from netdyno.base.errors import ModelError, WorkerLost
+from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.wire import Frame, receive, send
 
 _END_S = 0.5
@@ -27,21 +28,22 @@ class Crashed(WorkerLost):
 class Worker:
     """A process that answers frames; it ends with this object, with this process, or on :meth:`end`.
 
-    ``module`` is run with ``arguments``; it talks on a socket that is its standard input. It has a session
-    of its own, so that Ctrl-C in a terminal reaches the parent only.
+    ``command`` talks on a socket that is its standard input, and its standard output too with ``on_stdout``;
+    ``preface`` is sent before all frames. It has a session of its own, so that Ctrl-C in a terminal reaches the
+    parent only.
     """
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, command: Sequence[str], *, on_stdout: bool = False, preface: bytes = b"") -> None:
         ours, theirs = socket.socketpair()
         self._socket = ours
+        self._preface = preface
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._lock = threading.Lock()
-        options = ("-P", "-W", "ignore::DeprecationWarning")
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *options, "-m", module, *arguments],
+                command,
                 stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
+                stdout=theirs.fileno() if on_stdout else subprocess.DEVNULL,
                 stderr=self._stderr,
                 start_new_session=True,
             )
@@ -83,6 +85,9 @@ class Worker:
                 # The answer to a request that was given up would be taken for that of the next one.
                 self._kill()
                 raise
+        if "died" in reply.message:  # what answers is the parent of the process that did
+            self._kill()
+            raise _death(-int(reply.message["died"]), "")
         if "refused" in reply.message:
             raise ModelError(str(reply.message["refused"]))
         return reply
@@ -90,6 +95,8 @@ class Worker:
     def _exchange(self, request: Frame, timeout_s: float) -> Frame:
         try:
             self._socket.settimeout(timeout_s)
+            self._socket.sendall(self._preface)
+            self._preface = b""
             send(self._socket, request)
             return receive(self._socket)
         except TimeoutError as error:
@@ -98,18 +105,17 @@ class Worker:
         except (OSError, WorkerLost) as error:
             raise self._lost() from error
 
-    def _lost(self) -> WorkerLost:
+    def _lost(self) -> DeviceError:
         """Why the connection ended: the worker is dead or about to be."""
         try:
             code = self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             return WorkerLost("the worker process closed its connection")
-        last = self._last_line()
-        says = f": {last}" if last else ""
-        if -code in _CRASHES:
-            return Crashed(f"crashed with {signal.Signals(-code).name}{says}")
-        end = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        return WorkerLost(f"the worker process {end}{says}")
+        return self.ended(code, self._last_line())
+
+    def ended(self, code: int, last_line: str) -> DeviceError:
+        """The error of a process that ended, by its exit code and the last line that it wrote."""
+        return _death(code, last_line)
 
     def _last_line(self) -> str:
         """The last line on standard error that is not mere information."""
@@ -126,6 +132,20 @@ class Worker:
     def end(self) -> None:
         """End the process within a second; a second call does nothing."""
         self._end()
+
+
+def python_worker(module: str, *arguments: str) -> Worker:
+    """A worker that is one of netdyno's own modules, run by this Python."""
+    options = ("-P", "-W", "ignore::DeprecationWarning")
+    return Worker([sys.executable, *options, "-m", module, *arguments])
+
+
+def _death(code: int, last_line: str) -> WorkerLost:
+    says = f": {last_line}" if last_line else ""
+    if -code in _CRASHES:
+        return Crashed(f"crashed with {signal.Signals(-code).name}{says}")
+    end = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    return WorkerLost(f"the worker process {end}{says}")
 
 
 def _signal_name(number: int) -> str:

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from netdyno.devices.host import Host, host_faults
+from netdyno.devices.tree import LocalTree
 
 CPUINFO = """processor : 0
 model name : Quick CPU 3000
@@ -62,7 +63,7 @@ def machine(root: Path, files: dict[str, str]) -> Host:
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
-    return Host(root / "proc", root / "sys")
+    return Host(LocalTree(root))
 
 
 def test_facts(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_clock_without_cpufreq(tmp_path: Path) -> None:
 
 
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
-    host = Host(tmp_path / "proc", tmp_path / "sys")
+    host = Host(LocalTree(tmp_path))
     assert host.state() == {}
     assert platform.machine() in host.cpu_name()
     assert "cpu_quota" not in host.facts()

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from netdyno.devices.cpu import CpuDevice, CpuSession
+from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.device import Samples, Settings
 from netdyno.devices.meters import Meter
+from netdyno.devices.workers import WorkerSession
 from netdyno.profiler import energy, measure
 from netdyno.profiler.energy import Window, energy_columns, measure_window, require_meter
 from netdyno.profiler.layers import Layer
@@ -39,10 +40,10 @@ class Counter(Meter):
 
 def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     """The journal keeps each window, and the same call again takes none."""
-    meter, run = Counter(), CpuSession.run
+    meter, run = Counter(), WorkerSession.run
     windows: list[Window] = []
 
-    def counted(self: CpuSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
+    def counted(self: WorkerSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
         (worked_s, _), began = meter.worked, time.monotonic()
         meter.worked = worked_s, began
         samples = run(self, inputs, repeat)
@@ -55,7 +56,7 @@ def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: P
 
     method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=3, most_rounds=3, memory=False, energy_windows=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CpuSession, "run", counted)
+        patch.setattr(WorkerSession, "run", counted)
         patch.setattr(CpuDevice, "meters", lambda _: (meter,))
         patch.setattr(CpuDevice, "faults", lambda *_: [])
         patch.setattr(measure, "measure_window", short)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError, UnknownName
-from netdyno.devices.cpu import CpuDevice, CpuSession
+from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.device import Samples, Settings
+from netdyno.devices.workers import WorkerSession
 from netdyno.exporters.writers import write
 from netdyno.profiler.journal import Journal
 from netdyno.profiler.layers import Layer, Overhead
@@ -197,7 +198,7 @@ def test_a_candidate_that_always_kills_is_given_up(cpu: CpuDevice, tiny_layers: 
     candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
     culprit = tiny_layers[1].key
     with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CpuSession, "run", _fatal_to_run(candidates[culprit].artifact))
+        patch.setattr(WorkerSession, "run", _fatal_to_run(candidates[culprit].artifact))
         Bench(cpu, ONNX, candidates, journal, QUICK).run()
         assert len(journal.failures()[culprit]) == 2
         assert {name: len(visits) for name, visits in journal.visits().items()} == {
@@ -207,9 +208,9 @@ def test_a_candidate_that_always_kills_is_given_up(cpu: CpuDevice, tiny_layers: 
 
 def _fatal_to_run(artifact: Artifact) -> Callable[..., Samples]:
     """A session's ``run`` during which the worker is killed whenever that artifact's turn has come."""
-    run = CpuSession.run
+    run = WorkerSession.run
 
-    def fatal(self: CpuSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
+    def fatal(self: WorkerSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
         if self._artifact == artifact:
             kill_workers()
         return run(self, inputs, repeat)
@@ -284,7 +285,7 @@ def test_an_unknown_runtime_is_told(cpu: CpuDevice, tiny_layers: list[Layer]) ->
 def test_when_everything_dies_the_run_ends(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     candidate = Candidate(tiny_layers[0])
     with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(CpuSession, "run", _fatal_to_run(candidate.artifact))
+        patch.setattr(WorkerSession, "run", _fatal_to_run(candidate.artifact))
         with pytest.raises(DeviceError, match="every candidate failed"):
             Bench(cpu, ONNX, {"a": candidate}, journal, QUICK).run()
 

@@ -1,0 +1,195 @@
+"""Devices whose models run in worker processes, on this machine or on another, and the sessions that they open."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.artifact import Artifact, TensorSpec
+from netdyno.base.errors import DeviceError, InputError, ModelError, WorkerLost
+from netdyno.devices.device import DEFAULT_SETTINGS, Device, LoadReading, Samples, Session, Settings
+from netdyno.devices.wire import Frame
+from netdyno.devices.worker import Crashed, Worker
+
+_SLOWER_THAN_FIRST = 10
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker says of a model that it has loaded: its inputs, concrete, and what loading took."""
+
+    inputs: tuple[TensorSpec, ...]
+    reading: LoadReading
+
+
+class WorkerDevice(Device):
+    """A device with one worker process for each setting, which all sessions opened with it share.
+
+    A worker starts with the first of them. After :meth:`close`, a later :meth:`open` takes the device again.
+    ``silence_s`` is how long a worker may stay silent, beyond the expected time, before it counts as hung.
+    """
+
+    def __init__(self, identifier: str, silence_s: float) -> None:
+        self.id = identifier
+        self.silence_s = silence_s
+        self._workers: dict[tuple[str, str, int], Worker] = {}
+        self._numbers = itertools.count()
+
+    @abstractmethod
+    def start_worker(self, kind: str, runtime: str) -> Worker:
+        """A new process that keeps a runtime's models (``work``) or measures their memory (``memory``)."""
+
+    @abstractmethod
+    def load_model(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+        """Have a worker load an artifact as its session of that number.
+
+        Raises:
+            ModelError: the runtime refuses it.
+            Crashed: it crashed on it.
+            DeviceError: the worker is lost, or what it runs on.
+        """
+
+    @abstractmethod
+    def measure_memory(self, worker: Worker, artifact: Artifact, settings: Settings) -> int:
+        """Have a worker measure an artifact's peak memory in bytes; raises as :meth:`load_model` does."""
+
+    def open(self, artifact: Artifact, settings: Settings = DEFAULT_SETTINGS) -> Session:
+        """Load an artifact in the worker of these settings.
+
+        Raises:
+            ModelError: the runtime refuses it, or crashed on it.
+            UnknownName: no such runtime here.
+            DeviceBusy: another process holds the device.
+            DeviceError: the worker was killed or hangs, or the connection to it is lost.
+        """
+        runtime = self.runtime_for(artifact, settings)
+        self.hold()
+        number = next(self._numbers)
+        try:
+            worker = self._worker("work", runtime, settings.threads)
+            loaded = self.load_model(worker, number, artifact, settings)
+        except Crashed as error:
+            raise self.refused(artifact, f"{runtime} {error}") from error
+        except ModelError as error:
+            raise self.refused(artifact, f"{runtime} refuses it: {error}") from error
+        except DeviceError as error:
+            raise self.lost(artifact, error) from error
+        return WorkerSession(self, worker, number, runtime, artifact, settings, loaded)
+
+    def peak_memory_bytes(self, artifact: Artifact, runtime: str, settings: Settings) -> int:
+        """Peak memory of an artifact, its file included, over a process that has imported the runtime only.
+
+        Raises:
+            ModelError: the runtime refuses it.
+            DeviceError: the process that measures died, or the connection to it is lost.
+        """
+        try:
+            return self.measure_memory(self._worker("memory", runtime, 0), artifact, settings)
+        except DeviceError as error:
+            raise self.lost(artifact, error) from error
+
+    def restart(self) -> None:
+        """End the workers; what is opened next starts new ones."""
+        for worker in self._workers.values():
+            worker.end()
+        self._workers.clear()
+
+    def lost(self, artifact: Artifact, error: DeviceError) -> DeviceError:
+        """The error of a call that lost its worker, or the way to it; of the same type."""
+        kind = WorkerLost if isinstance(error, WorkerLost) else type(error)
+        return kind(f"{artifact.name}: {error}", device=self.id, artifact=artifact.name)
+
+    def refused(self, artifact: Artifact, why: str) -> ModelError:
+        """The error of a model that the runtime does not take."""
+        return ModelError(f"{artifact.name}: {why}", device=self.id, artifact=artifact.name)
+
+    def _worker(self, kind: str, runtime: str, threads: int) -> Worker:
+        """The living worker of that kind, a new one if need be; ``threads`` keeps settings apart."""
+        key = (kind, runtime, threads)
+        worker = self._workers.get(key)
+        if worker is None or not worker.alive:
+            if worker is not None:
+                worker.end()
+            worker = self._workers[key] = self.start_worker(kind, runtime)
+        return worker
+
+
+class WorkerSession(Session):
+    """A model loaded in a worker, known there by its number."""
+
+    def __init__(
+        self,
+        device: WorkerDevice,
+        worker: Worker,
+        number: int,
+        runtime: str,
+        artifact: Artifact,
+        settings: Settings,
+        loaded: Loaded,
+    ) -> None:
+        self.inputs, self.load = loaded.inputs, loaded.reading
+        self._device = device
+        self._worker = worker
+        self._number = number
+        self._runtime = runtime
+        self._artifact = artifact
+        self._settings = settings
+        self._closed = False
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]] | None = None, repeat: int = 1) -> Samples:
+        """Run and time ``repeat`` inferences; see :meth:`Session.run`."""
+        self._require_open()
+        if repeat < 1:
+            raise InputError(f"repeat must be at least 1, not {repeat}", artifact=self._artifact.name)
+        if inputs is not None:
+            self._check(inputs)
+        message = {"do": "run", "session": self._number, "repeat": int(repeat)}
+        timeout_s = self._device.silence_s + _SLOWER_THAN_FIRST * self.load.first_ms * repeat / 1e3
+        try:
+            reply = self._worker.ask(Frame(message, inputs or {}), timeout_s=timeout_s)
+        except ModelError as error:
+            raise self._device.refused(self._artifact, f"{self._runtime} cannot run it: {error}") from error
+        except DeviceError as error:
+            raise self._device.lost(self._artifact, error) from error
+        arrays = dict(reply.arrays)
+        latency_ns = arrays.pop("latency_ns")
+        return Samples(latency_ns, {name.removeprefix("output:"): value for name, value in arrays.items()})
+
+    def peak_memory_bytes(self) -> int:
+        """Peak memory of the artifact; see :meth:`WorkerDevice.peak_memory_bytes`."""
+        self._require_open()
+        return self._device.peak_memory_bytes(self._artifact, self._runtime, self._settings)
+
+    def close(self) -> None:
+        """Free the model in its worker; nothing to free if the worker is gone."""
+        if not self._closed and self._worker.alive:
+            request = Frame({"do": "close", "session": self._number})
+            with contextlib.suppress(DeviceError):
+                self._worker.ask(request, timeout_s=self._device.silence_s)
+        self._closed = True
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise InputError(f"{self._artifact.name}: the session is closed", artifact=self._artifact.name)
+        try:
+            self._worker.require_alive()
+        except WorkerLost as error:
+            raise self._device.lost(self._artifact, error) from error
+
+    def _check(self, inputs: Mapping[str, NDArray[np.generic]]) -> None:
+        """Make sure that every input is given, as the model has it."""
+        specs = {spec.name: spec for spec in self.inputs}
+        if set(inputs) != set(specs):
+            text = f"the inputs are {', '.join(specs) or 'none'}, not {', '.join(inputs) or 'none'}"
+            raise InputError(f"{self._artifact.name}: {text}", artifact=self._artifact.name)
+        for name, array in inputs.items():
+            spec = specs[name]
+            if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype):
+                text = f"input {name!r} is {spec.dtype} {spec.shape}, not {array.dtype} {array.shape}"
+                raise InputError(f"{self._artifact.name}: {text}", artifact=self._artifact.name)
