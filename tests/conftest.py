@@ -1,9 +1,16 @@
-"""What tests of several floors share: reference data, a narrow space, and a cache of their own."""
+"""What tests of several floors share: reference data, a narrow space, a cache of their own, an SSH server."""
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,3 +78,98 @@ def survives() -> Callable[[Callable[[], object]], None]:
             assert message.strip() and len(message.splitlines()) == 1, repr(message)
 
     return run
+
+
+class SshServer:
+    """A real OpenSSH server on loopback, with keys, configuration and cache of its own.
+
+    ``folder/bin`` holds the system's ``ssh`` with a configuration that knows the key of a user.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cache = folder / "cache/netdyno"
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        for key in ("host", "user"):
+            self.make_key(key)
+        self._configure()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def address(self, device: str = "cpu", python: str = sys.executable) -> str:
+        """The identifier of a device of this server."""
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}/{device}?python={python}"
+
+    def make_key(self, name: str) -> None:
+        """A new pair of keys, in place of an old one."""
+        path = self.folder / name
+        path.unlink(missing_ok=True)
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+
+    def start(self) -> None:
+        """Serve, and wait until it answers."""
+        command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "log")]
+        self._process = subprocess.Popen(command, start_new_session=True)
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise AssertionError((self.folder / "log").read_text())
+
+    def kill(self) -> None:
+        """Kill the server and all that it serves, as a power cut would."""
+        assert self._process is not None
+        for pid in [*self._sessions(self._process.pid), self._process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _sessions(self, parent: int) -> list[int]:
+        """The processes below the server."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == parent:
+                    found += [*self._sessions(int(entry.name)), int(entry.name)]
+        return found
+
+    def _configure(self) -> None:
+        folder = self.folder
+        Path("/run/sshd").mkdir(exist_ok=True)  # a compiled-in need of Debian's server
+        (folder / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+            f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            f"MaxStartups 100\nSetEnv XDG_CACHE_HOME={folder}/cache\n"
+        )
+        (folder / "ssh_config").write_text(
+            f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n"
+            f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking accept-new\n"
+        )
+        (folder / "bin").mkdir()
+        (folder / "bin/ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
+        (folder / "bin/ssh").chmod(0o755)
+
+
+SSHD = "/usr/sbin/sshd"
+
+
+@pytest.fixture(scope="session")
+def _ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    if not Path(SSHD).exists() or shutil.which("ssh") is None:
+        pytest.skip("no OpenSSH here: apt install openssh-server openssh-client")
+    if os.geteuid() != 0:
+        pytest.skip("OpenSSH's server is started by root only")
+    server = SshServer(tmp_path_factory.mktemp("ssh"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="class")
+def ssh_server(_ssh_server: SshServer) -> Iterator[SshServer]:
+    """A real SSH server, and a PATH on which ``ssh`` knows its user's key."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{_ssh_server.folder}/bin:{os.environ['PATH']}")
+        yield _ssh_server

@@ -1,0 +1,238 @@
+"""A device of another machine, over the system's own ``ssh``; nothing is installed there.
+
+Each connection carries :mod:`netdyno.devices.agent` as its first bytes, and frames after that: one to the machine
+itself (its files, its cache of models, its lock), one for each worker. The user's configuration, agent and jump hosts
+are ``ssh``'s own affair. A model's file travels once, and is kept there by its digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netdyno.base.artifact import Artifact, TensorSpec
+from netdyno.base.errors import DeviceBusy, DeviceError, InputError
+from netdyno.devices.device import DeviceInfo, LoadReading, Settings
+from netdyno.devices.host import PATTERNS, Host, host_faults
+from netdyno.devices.runtimes import concrete, default_inputs, require_dtype
+from netdyno.devices.tree import Snapshot
+from netdyno.devices.wire import Frame
+from netdyno.devices.worker import Worker
+from netdyno.devices.workers import Loaded, WorkerDevice
+
+_LOGGER = logging.getLogger("netdyno")
+_SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15", "-o", "ServerAliveInterval=15")
+_IDENTIFIER = re.compile(
+    r"ssh://(?P<target>(?:[\w.+-]+@)?(?:[\w][\w.-]*|\[[0-9a-fA-F:.%]+\]))(?::(?P<port>\d{1,5}))?"
+    r"/(?P<device>[\w:.-]+)(?:\?python=(?P<python>[\w./~+-]+))?",
+    re.ASCII,
+)
+_FORMS = "ssh://USER@HOST:PORT/cpu?python=/usr/bin/python3, all but host and device optional"
+_FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
+_PACKAGES = {"onnxruntime": ("onnxruntime",), "litert": ("ai-edge-litert", "tflite-runtime")}
+_ADVICE = {
+    "Host key verification failed": "its key is not the one known, or none is known; connect once by hand and see",
+    "Permission denied": "it takes none of your keys",
+    "not found": "there is no such Python there; name one with ?python=",
+    "No such file": "there is no such Python there; name one with ?python=",
+}
+"""What ssh or the shell there says, and what it comes to."""
+_CONNECT_S = 60.0
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Address:
+    """The parts of an identifier such as ``ssh://user@host:22/cpu?python=/opt/python3``."""
+
+    target: str
+    port: str
+    device: str
+    python: str
+
+    def anonymous(self) -> str:
+        """The device's name in tables, which tells it from others and says nothing of people or hosts."""
+        return f"ssh:{hashlib.sha256(f'{self.target}:{self.port}'.encode()).hexdigest()[:8]}/{self.device}"
+
+    def command(self, *arguments: str) -> list[str]:
+        """What starts the agent there; it reads its own text from its standard input."""
+        length = len(agent_text())
+        program = (
+            f'import os;s=b"";exec("while len(s)<{length}:s+=os.read(0,{length}-len(s)) or os._exit(3)");'
+            'exec(compile(s,"netdyno agent","exec"))'
+        )
+        remote = f"exec {self.python} -u -c {shlex.quote(program)} {shlex.join(arguments)}"
+        port = ("-p", self.port) if self.port else ()
+        return [*_SSH, *port, "--", self.target.replace("[", "").replace("]", ""), remote]
+
+
+def parse_address(identifier: str) -> Address:
+    """The parts of an identifier.
+
+    Raises:
+        InputError: it is none.
+    """
+    found = _IDENTIFIER.fullmatch(identifier)
+    if found is None:
+        raise InputError(f"not an address: {identifier!r}; it is {_FORMS}", device=identifier)
+    if found["device"] != "cpu":
+        text = f"{identifier}: of another machine only the cpu can be used so far, not {found['device']!r}"
+        raise InputError(text, device=identifier)
+    return Address(found["target"], found["port"] or "", found["device"], found["python"] or "python3")
+
+
+def agent_text() -> bytes:
+    """The one file that runs there."""
+    return Path(__file__).with_name("agent.py").read_bytes()
+
+
+class SshWorker(Worker):
+    """A process of the agent at the other end of a connection; if that breaks, the machine is lost, not the model."""
+
+    def __init__(self, address: Address, *arguments: str) -> None:
+        try:
+            super().__init__(address.command(*arguments), on_stdout=True, preface=agent_text())
+        except FileNotFoundError as error:
+            raise DeviceError(f"{address.target}: there is no ssh on this machine to reach it with") from error
+        self._target = address.target
+
+    def ended(self, code: int, last_line: str) -> DeviceError:
+        """The error of a connection that ended."""
+        says = last_line.removeprefix("ssh: ") or f"the connection ended (exit code {code})"
+        advice = next((text for said, text in _ADVICE.items() if said in says), "")
+        return DeviceError(f"{self._target}: {says}{f' ({advice})' if advice else ''}")
+
+
+class SshDevice(WorkerDevice):
+    """The CPU of another machine.
+
+    Raises:
+        InputError: no such address.
+        DeviceError: the machine cannot be reached, or has no Python, or none of the runtimes.
+    """
+
+    def __init__(self, identifier: str, *, lock_wait_s: float = 120.0, silence_s: float = 600.0) -> None:
+        self._address = parse_address(identifier)
+        super().__init__(self._address.anonymous(), silence_s)
+        self._lock_wait_s = lock_wait_s
+        self._sent: set[str] = set()
+        self._inputs: dict[tuple[str, tuple[TensorSpec, ...]], tuple[TensorSpec, ...]] = {}
+        self._held = False
+        self._control = SshWorker(self._address, "control")
+        self._hello = self._ask({"do": "hello"}, timeout_s=_CONNECT_S)
+        there = self._hello["versions"]
+        self.formats: Mapping[str, str] = {
+            name: kind for name, kind in _FORMATS.items() if any(package in there for package in _PACKAGES[name])
+        }
+        if not self.formats:
+            python = f"{self._address.python} {there.get('python')}"
+            text = f"{self._address.target}: {python} has neither onnxruntime nor LiteRT; name another with ?python="
+            raise DeviceError(text, device=self.id)
+
+    @property
+    def cache(self) -> str:
+        """The folder that is left on the other machine: models by their digest, and lock files."""
+        return f"{self._address.target}:{self._hello['cache']}"
+
+    def info(self) -> DeviceInfo:
+        """The processor there, its memory and system, and the versions of its runtimes."""
+        host = self._host()
+        return DeviceInfo(self.id, "cpu", host.cpu_name(), host.facts(), dict(self._hello["versions"]))
+
+    def state(self) -> Mapping[str, str | int | float]:
+        """Clocks, governor, load, steal, throttling and temperature, as far as the machine tells them."""
+        return self._host().state()
+
+    def faults(
+        self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
+    ) -> Sequence[str]:
+        """Throttling, another governor or power supply, time stolen by other machines on the host."""
+        return host_faults(before, after)
+
+    def hold(self) -> None:
+        """Keep other users of that machine's cache folder from its CPU until :meth:`close`.
+
+        Raises:
+            DeviceBusy: another process there holds it.
+            DeviceError: the connection is lost, or the cache folder cannot be written.
+        """
+        deadline, told = time.monotonic() + self._lock_wait_s, False
+        while not self._held:
+            self._held = bool(self._ask({"do": "lock", "device": self._address.device})["held"])
+            if self._held:
+                return
+            if time.monotonic() > deadline:
+                text = f"{self._address.target} is in use by another process; try again when it is done"
+                raise DeviceBusy(text, device=self.id)
+            if not told:
+                _LOGGER.warning("%s is in use; waiting up to %g s", self._address.target, self._lock_wait_s)
+                told = True
+            time.sleep(_POLL_S)
+
+    def start_worker(self, kind: str, runtime: str) -> Worker:
+        """A process of the agent there, with a connection of its own."""
+        return SshWorker(self._address, kind, runtime)
+
+    def load_model(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+        """Have a worker load an artifact that its machine already keeps."""
+        path = self._send(artifact)
+        find = {"do": "find", "session": number, "path": path, "threads": settings.threads}
+        found = worker.ask(Frame(find), timeout_s=self.silence_s).message
+        shapes = {spec.name: spec.shape for spec in artifact.inputs}
+        inputs = concrete([(str(name), sides, str(dtype)) for name, sides, dtype in found["inputs"]], shapes)
+        for name, dtype in found["outputs"]:
+            require_dtype(str(name), str(dtype))
+        self._inputs[artifact.sha256, artifact.inputs] = inputs
+        load = {"do": "load", "session": number, "shapes": [spec.shape for spec in inputs]}
+        said = worker.ask(Frame(load, default_inputs(inputs)), timeout_s=self.silence_s).message
+        return Loaded(inputs, LoadReading(float(found["load_ms"]) + float(said["load_ms"]), float(said["first_ms"])))
+
+    def measure_memory(self, worker: Worker, artifact: Artifact, settings: Settings) -> int:
+        """Have a worker measure an artifact's peak memory in bytes; its inputs were found when it was opened."""
+        inputs = self._inputs[artifact.sha256, artifact.inputs]
+        message = {
+            "path": self._send(artifact),
+            "threads": settings.threads,
+            "shapes": [spec.shape for spec in inputs],
+        }
+        return int(worker.ask(Frame(message, default_inputs(inputs)), timeout_s=self.silence_s).message["bytes"])
+
+    def close(self) -> None:
+        """End the connections and let other users in; sessions that are still open are gone then."""
+        self.restart()
+        self._control.end()
+        self._held = False
+
+    def _host(self) -> Host:
+        files = self._ask({"do": "files", "patterns": PATTERNS})["files"]
+        return Host(Snapshot({str(path): str(text) for path, text in files.items()}), self._hello["about"])
+
+    def _send(self, artifact: Artifact) -> str:
+        """Make sure that the other machine keeps a model; returns its path there."""
+        sha256 = artifact.sha256
+        if sha256 not in self._sent:
+            if not self._ask({"do": "has", "sha256": sha256})["has"]:
+                data = np.frombuffer(artifact.data, np.uint8)
+                self._ask({"do": "put", "sha256": sha256}, {"model": data})
+            self._sent.add(sha256)
+        return f"{self._hello['cache']}/models/{sha256}"
+
+    def _ask(
+        self, message: dict[str, Any], arrays: Mapping[str, Any] | None = None, timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        """What the machine itself answers."""
+        if not self._control.alive:
+            self._control, self._held = SshWorker(self._address, "control"), False
+        said = self._control.ask(Frame(message, arrays or {}), timeout_s=timeout_s or self.silence_s).message
+        if "failed" in said:
+            raise DeviceError(f"{self._address.target}: {said['failed']}", device=self.id)
+        return said
