@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,19 +117,25 @@ def _profile_space(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    from netdyno.base.errors import MeasurementInvalid
+    from netdyno.base.errors import DeviceError, MeasurementInvalid
     from netdyno.base.files import require_writable
     from netdyno.nas.space import format_space
     from netdyno.profiler.plan import NO_NETWORKS, Networks
     from netdyno.profiler.profile import profile_space
-    from netdyno.profiler.profiling import Profiling, choose_runtime
+    from netdyno.profiler.profiling import JOURNAL, Profiling, choose_runtime
 
     runtime, _ = choose_runtime(device, settings)
-    folder = require_writable(out or Path(f"{space.name}-{device.id}-{runtime}-t{settings.threads}"))
-    with progress() as tell:
-        run = Profiling(device, settings, method, folder, fresh, tell)
-        measured = Networks() if networks else NO_NETWORKS
-        table = profile_space(space, run, subject=format_space(space), networks=measured)
+    where = re.sub(r"[^\w.-]", "-", device.id)
+    folder = require_writable(out or Path(f"{space.name}-{where}-{runtime}-t{settings.threads}"))
+    try:
+        with progress() as tell:
+            run = Profiling(device, settings, method, folder, fresh, tell)
+            measured = Networks() if networks else NO_NETWORKS
+            table = profile_space(space, run, subject=format_space(space), networks=measured)
+    except DeviceError:
+        if (folder / JOURNAL).exists():
+            say(f"what was measured is kept in {folder}; the same command goes on where it stopped")
+        raise
     from netdyno.report.validation import error_lines
 
     invalid = table.layers[table.layers["valid"] == 0]
