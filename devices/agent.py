@@ -289,7 +289,9 @@ class Control:
     def __init__(self) -> None:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         self._cache = os.path.join(home, "netdyno")
+        self._root = os.environ.get("NETDYNO_ROOT", "")  # where /proc and /sys hang, if somebody has copied them
         self._lock = -1
+        self._power = None  # type: Optional[Power]
 
     def hello(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """What this machine is and has."""
@@ -308,11 +310,25 @@ class Control:
         """The small text files whose paths match the patterns; what may not be read is left out."""
         found = {}  # type: Dict[str, str]
         for pattern in message["patterns"]:
-            for path in glob.glob(pattern):
+            for path in glob.glob(self._root + pattern):
                 with contextlib.suppress(OSError), open(path, "rb") as file:
                     if len(found) < MOST_FILES:
-                        found[path] = file.read(LARGEST_FILE).decode(errors="replace")
+                        found[path[len(self._root) :]] = file.read(LARGEST_FILE).decode(errors="replace")
         return {"files": found}
+
+    def watch(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """Sum up the power of rails from now on, each of which is the product of what its files hold, in µW."""
+        rails = [[self._root + path for path in files] for files in message["rails"]]
+        self._power = Power(rails, float(message["period_s"]))
+        return {}
+
+    def energy(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """What the rails have drawn since then, in mJ."""
+        if self._power is None:
+            raise ValueError("nothing is watched")
+        if self._power.failed:
+            return {"failed": self._power.failed}
+        return {"mj": self._power.total_mj, "power_mw": self._power.now_mw}
 
     def has(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """Whether a model of this digest is kept here, whole."""
@@ -360,6 +376,40 @@ class Control:
         if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
             raise ValueError("not a digest")
         return os.path.join(self._cache, "models", sha256)
+
+
+class Power:
+    """Power of some rails, read every ``period_s`` in a thread of its own, and summed up over time."""
+
+    def __init__(self, rails: List[List[str]], period_s: float) -> None:
+        self._rails = rails
+        self._period_s = period_s
+        self.failed = ""
+        self.total_mj = 0.0
+        self.now_mw = self._read_mw()
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        last_ns = clock_ns()
+        while not self.failed:
+            time.sleep(self._period_s)
+            try:
+                now_mw, now_ns = self._read_mw(), clock_ns()
+            except (OSError, ValueError) as error:
+                self.failed = "the rails cannot be read any more: %s" % error
+                return
+            self.total_mj += (self.now_mw + now_mw) / 2 * (now_ns - last_ns) / 1e9
+            self.now_mw, last_ns = now_mw, now_ns
+
+    def _read_mw(self) -> float:
+        total_uw = 0
+        for files in self._rails:
+            product = 1
+            for path in files:
+                with open(path) as file:
+                    product *= int(file.read(64))
+            total_uw += product
+        return total_uw / 1e3
 
 
 _PACKAGES = {

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import InputError, ModelError, WorkerLost
 from netdyno.devices.device import DeviceInfo, LoadReading, Settings
-from netdyno.devices.host import Host, host_faults
+from netdyno.devices.host import Host
 from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile, from_wire
@@ -29,25 +29,29 @@ _PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
 class CpuDevice(WorkerDevice):
     """The CPU of this machine.
 
-    ``sys`` is where Linux shows the energy counters, ``lock_wait_s`` is how long another user is waited for.
+    ``host`` is how it shows itself, ``sys`` where its energy counters are, ``lock_wait_s`` how long another user is
+    waited for.
     """
 
+    kind = "cpu"
     formats: Mapping[str, str] = {"onnxruntime": "onnx", "litert": "tflite"}
 
     def __init__(
         self,
         identifier: str = "cpu",
         *,
+        host: Host | None = None,
         sys: Path = Path("/sys"),
         lock_wait_s: float = 120.0,
         silence_s: float = 600.0,
     ) -> None:
-        if identifier != "cpu":
-            raise InputError(f"no such device: {identifier!r}; this machine's CPU is 'cpu'", device=identifier)
+        if identifier != self.kind:
+            text = f"no such device: {identifier!r}; this machine's {self.kind} is {self.kind!r}"
+            raise InputError(text, device=identifier)
         super().__init__(identifier, silence_s)
         self._sys = sys
-        self._host = Host()
-        self._lock = DeviceLock(identifier, wait_s=lock_wait_s)
+        self._host = Host() if host is None else host
+        self._lock = DeviceLock("cpu", wait_s=lock_wait_s)
 
     def info(self) -> DeviceInfo:
         """The processor, its memory and system, and the versions of the runtimes."""
@@ -57,7 +61,7 @@ class CpuDevice(WorkerDevice):
                 versions[package] = version(package)
             except PackageNotFoundError:
                 continue
-        return DeviceInfo(self.id, "cpu", self._host.cpu_name(), self._host.facts(), versions)
+        return DeviceInfo(self.id, self._host.kind, self._host.name(), self._host.facts(), versions)
 
     def state(self) -> Mapping[str, str | int | float]:
         """Clocks, governor, load, steal, throttling and temperature, as far as the machine tells them."""
@@ -67,7 +71,7 @@ class CpuDevice(WorkerDevice):
         self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
     ) -> Sequence[str]:
         """Throttling, another governor or power supply, time stolen by other machines on the host."""
-        return host_faults(before, after)
+        return self._host.faults(before, after)
 
     def hold(self) -> None:
         """Keep other processes of this user from the CPU until :meth:`close`.

@@ -25,6 +25,8 @@ _FIXED = {"governor": "the clock governor changed", "boost": "boost was switched
 _GROWING = {"thermal_throttle_count": "throttled by heat", "quota_throttle_count": "throttled by a CPU quota"}
 
 
+State = Mapping[str, str | int | float]
+
 _CPUS = "/sys/devices/system/cpu"
 PATTERNS = (
     *(f"/proc/{name}" for name in ("cpuinfo", "meminfo", "loadavg", "stat")),
@@ -52,11 +54,14 @@ def local_about() -> dict[str, str | int]:
 class Host:
     """A Linux machine as its files show it, and ``about`` it what they do not."""
 
+    kind = "cpu"
+    patterns: tuple[str, ...] = PATTERNS
+
     def __init__(self, tree: Tree | None = None, about: Mapping[str, str | int] | None = None) -> None:
-        self._tree = LocalTree() if tree is None else tree
+        self.tree = LocalTree() if tree is None else tree
         self._about = local_about() if about is None else about
 
-    def cpu_name(self) -> str:
+    def name(self) -> str:
         """The processor's marketing name, or its architecture where there is none (most Arm boards)."""
         fields = self._cpuinfo()
         return fields.get("model name") or fields.get("Hardware") or f"{self._about['architecture']} processor"
@@ -71,7 +76,7 @@ class Host:
             "cores": self._cores(),
             "usable_cpus": self._about["usable_cpus"],
             "virtual_machine": int("hypervisor" in flags),
-            "memory_bytes": _kilobytes(self._tree.text("/proc/meminfo"), "MemTotal"),
+            "memory_bytes": _kilobytes(self.tree.text("/proc/meminfo"), "MemTotal"),
             "os": self._os_name(),
             "kernel": self._about["kernel"],
         }
@@ -89,21 +94,31 @@ class Host:
         throttles = self._numbers(f"{_CPUS}/cpu[0-9]*/thermal_throttle/*_throttle_count")
         state |= {"thermal_throttle_count": int(sum(throttles))} if throttles else {}
         mains = [
-            self._tree.text(f"{supply}/online").strip() == "1"
-            for supply in self._tree.glob("/sys/class/power_supply/*")
-            if self._tree.text(f"{supply}/type").strip() == "Mains"
+            self.tree.text(f"{supply}/online").strip() == "1"
+            for supply in self.tree.glob("/sys/class/power_supply/*")
+            if self.tree.text(f"{supply}/type").strip() == "Mains"
         ]
         return state | ({"on_mains": int(any(mains))} if mains else {})
+
+    @staticmethod
+    def faults(before: State, after: State) -> list[str]:
+        """Why readings between two states of a machine are not to be trusted; what it does not tell cannot speak."""
+        faults = [text for name, text in _FIXED.items() if before.get(name) != after.get(name)]
+        faults += [text for name, text in _GROWING.items() if growth(before, after, name) > 0]
+        stolen, busy = (growth(before, after, name) for name in ("steal_ticks", "busy_ticks"))
+        if stolen > MOST_STEAL * (stolen + busy):
+            faults.append("time was stolen by other virtual machines")
+        return faults
 
     def _clocks(self) -> dict[str, str | int | float]:
         clocks: dict[str, str | int | float] = {}
         cpufreq = f"{_CPUS}/cpu[0-9]*/cpufreq"
-        governors = {self._tree.text(path).strip() for path in self._tree.glob(f"{cpufreq}/scaling_governor")} - {""}
+        governors = {self.tree.text(path).strip() for path in self.tree.glob(f"{cpufreq}/scaling_governor")} - {""}
         if governors:
             clocks["governor"] = " ".join(sorted(governors))
         mhz = [khz / 1e3 for khz in self._numbers(f"{cpufreq}/scaling_cur_freq")]
         if not mhz:
-            lines = self._tree.text("/proc/cpuinfo").splitlines()
+            lines = self.tree.text("/proc/cpuinfo").splitlines()
             mhz = [_number(line.partition(":")[2]) for line in lines if line.startswith("cpu MHz")]
         if mhz:
             clocks["clock_mhz"] = round(sum(mhz) / len(mhz), 1)
@@ -115,14 +130,14 @@ class Host:
 
     def _load(self) -> dict[str, str | int | float]:
         load: dict[str, str | int | float] = {}
-        average = self._tree.text("/proc/loadavg").split()
+        average = self.tree.text("/proc/loadavg").split()
         if average:
             load["load_1min"] = _number(average[0])
         ticks = [int(_number(tick)) for tick in self._stat_cpu()]
         if len(ticks) >= 8:
             user, nice, system, _idle, _wait, irq, softirq, steal = ticks[:8]
             load |= {"busy_ticks": user + nice + system + irq + softirq, "steal_ticks": steal}
-        for line in self._tree.text("/sys/fs/cgroup/cpu.stat").splitlines():
+        for line in self.tree.text("/sys/fs/cgroup/cpu.stat").splitlines():
             if line.startswith("nr_throttled "):
                 load["quota_throttle_count"] = int(_number(line.removeprefix("nr_throttled")))
         return load
@@ -136,7 +151,7 @@ class Host:
 
     def _cpuinfo(self) -> Mapping[str, str]:
         """The fields of the first processor."""
-        pairs = (line.partition(":") for line in self._tree.text("/proc/cpuinfo").splitlines())
+        pairs = (line.partition(":") for line in self.tree.text("/proc/cpuinfo").splitlines())
         fields: dict[str, str] = {}
         for key, _, value in pairs:
             fields.setdefault(key.strip(), value.strip())
@@ -144,43 +159,34 @@ class Host:
 
     def _cores(self) -> int:
         """Physical cores: distinct pairs of package and core."""
-        text = self._tree.text
-        topologies = self._tree.glob(f"{_CPUS}/cpu[0-9]*/topology")
+        text = self.tree.text
+        topologies = self.tree.glob(f"{_CPUS}/cpu[0-9]*/topology")
         cores = {(text(f"{t}/physical_package_id"), text(f"{t}/core_id")) for t in topologies}
         return len(cores) or int(self._about["usable_cpus"])
 
     def _cpu_quota(self) -> float | None:
         """CPUs' worth of time that a container may use; None without a limit."""
-        limit, _, period = self._tree.text("/sys/fs/cgroup/cpu.max").partition(" ")
+        limit, _, period = self.tree.text("/sys/fs/cgroup/cpu.max").partition(" ")
         quota, length = _number(limit), _number(period)
         return quota / length if quota > 0 and length > 0 else None
 
     def _stat_cpu(self) -> list[str]:
-        first = self._tree.text("/proc/stat").partition("\n")[0].split()
+        first = self.tree.text("/proc/stat").partition("\n")[0].split()
         return first[1:] if first[:1] == ["cpu"] else []
 
     def _numbers(self, pattern: str) -> list[float]:
-        texts = (self._tree.text(path).strip() for path in self._tree.glob(pattern))
+        texts = (self.tree.text(path).strip() for path in self.tree.glob(pattern))
         return [_number(text) for text in texts if text.lstrip("-").isdigit()]
 
     def _os_name(self) -> str:
-        for line in self._tree.text("/etc/os-release").splitlines():
+        for line in self.tree.text("/etc/os-release").splitlines():
             if line.startswith("PRETTY_NAME="):
                 return line.partition("=")[2].strip("\"' ")
         return "Linux"
 
 
-def host_faults(before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]) -> list[str]:
-    """Why readings between two states of a machine are not to be trusted; what it does not tell cannot speak."""
-    faults = [text for name, text in _FIXED.items() if before.get(name) != after.get(name)]
-    faults += [text for name, text in _GROWING.items() if _growth(before, after, name) > 0]
-    stolen, busy = (_growth(before, after, name) for name in ("steal_ticks", "busy_ticks"))
-    if stolen > MOST_STEAL * (stolen + busy):
-        faults.append("time was stolen by other virtual machines")
-    return faults
-
-
-def _growth(before: Mapping[str, str | int | float], after: Mapping[str, str | int | float], name: str) -> float:
+def growth(before: State, after: State, name: str) -> float:
+    """By how much a count has grown between two states."""
     return float(after.get(name, 0)) - float(before.get(name, 0))
 
 

@@ -14,15 +14,20 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from netdyno.base.artifact import Artifact, TensorSpec
-from netdyno.base.errors import DeviceBusy, DeviceError, InputError
+from netdyno.base.errors import DeviceBusy, DeviceError, InputError, MeasurementInvalid, ModelError, UnknownName
 from netdyno.devices.device import DeviceInfo, LoadReading, Settings
-from netdyno.devices.host import PATTERNS, Host, host_faults
+from netdyno.devices.host import Host
+from netdyno.devices.jetson.device import METER, SETTLE_S, rail_meters, rail_problems, require_jetson
+from netdyno.devices.jetson.host import JetsonHost
+from netdyno.devices.jetson.rails import Monitors
+from netdyno.devices.meters import POLL_S, Meter
 from netdyno.devices.runtimes import concrete, default_inputs, require_dtype
 from netdyno.devices.tree import Snapshot
 from netdyno.devices.wire import Frame
@@ -37,6 +42,7 @@ _IDENTIFIER = re.compile(
     re.ASCII,
 )
 _FORMS = "ssh://USER@HOST:PORT/cpu?python=/usr/bin/python3, all but host and device optional"
+HOSTS: Mapping[str, type[Host]] = {"cpu": Host, "jetson": JetsonHost}
 _FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
 _PACKAGES = {"onnxruntime": ("onnxruntime",), "litert": ("ai-edge-litert", "tflite-runtime")}
 _ADVICE = {
@@ -46,6 +52,7 @@ _ADVICE = {
     "No such file": "there is no such Python there; name one with ?python=",
 }
 """What ssh or the shell there says, and what it comes to."""
+NO_METER = "energy of another machine's CPU is not read yet"
 _CONNECT_S = 60.0
 _POLL_S = 0.5
 
@@ -84,9 +91,8 @@ def parse_address(identifier: str) -> Address:
     found = _IDENTIFIER.fullmatch(identifier)
     if found is None:
         raise InputError(f"not an address: {identifier!r}; it is {_FORMS}", device=identifier)
-    if found["device"] != "cpu":
-        text = f"{identifier}: of another machine only the cpu can be used so far, not {found['device']!r}"
-        raise InputError(text, device=identifier)
+    if found["device"] not in HOSTS:
+        raise UnknownName("device of another machine", found["device"], HOSTS)
     return Address(found["target"], found["port"] or "", found["device"], found["python"] or "python3")
 
 
@@ -103,21 +109,46 @@ class SshWorker(Worker):
             super().__init__(address.command(*arguments), on_stdout=True, preface=agent_text())
         except FileNotFoundError as error:
             raise DeviceError(f"{address.target}: there is no ssh on this machine to reach it with") from error
-        self._target = address.target
+        self.target = address.target
 
     def ended(self, code: int, last_line: str) -> DeviceError:
         """The error of a connection that ended."""
         says = last_line.removeprefix("ssh: ") or f"the connection ended (exit code {code})"
         advice = next((text for said, text in _ADVICE.items() if said in says), "")
-        return DeviceError(f"{self._target}: {says}{f' ({advice})' if advice else ''}")
+        return DeviceError(f"{self.target}: {says}{f' ({advice})' if advice else ''}")
+
+
+class RemoteRails(Meter):
+    """Power of another board's rails, which the agent there reads and sums up."""
+
+    name = METER
+    settle_s = SETTLE_S
+
+    def __init__(self, address: Address, monitors: Monitors, note: str) -> None:
+        self.note = note
+        self._agent = SshWorker(address, "control")
+        rails = [rail.files for rail in monitors.total()]
+        ask(self._agent, {"do": "watch", "rails": rails, "period_s": POLL_S}, _CONNECT_S)
+
+    def read_mj(self) -> float:
+        """Energy in mJ since this meter was made.
+
+        Raises:
+            MeasurementInvalid: it reads no power at all.
+            DeviceError: the connection is lost, or the rails cannot be read any more.
+        """
+        said = ask(self._agent, {"do": "energy"}, _CONNECT_S)
+        if not float(said["power_mw"]) > 0:
+            raise MeasurementInvalid(f"{self.name}: {said['power_mw']} mW is no reading of a board that runs")
+        return float(said["mj"])
 
 
 class SshDevice(WorkerDevice):
-    """The CPU of another machine.
+    """A device of another machine: its CPU's runtimes, and what a Jetson tells of itself if it is one.
 
     Raises:
         InputError: no such address.
-        DeviceError: the machine cannot be reached, or has no Python, or none of the runtimes.
+        DeviceError: the machine cannot be reached, or has no Python, none of the runtimes, or is no Jetson.
     """
 
     def __init__(self, identifier: str, *, lock_wait_s: float = 120.0, silence_s: float = 600.0) -> None:
@@ -129,6 +160,11 @@ class SshDevice(WorkerDevice):
         self._held = False
         self._control = SshWorker(self._address, "control")
         self._hello = self._ask({"do": "hello"}, timeout_s=_CONNECT_S)
+        self._machine = HOSTS[self._address.device]
+        self._monitors: Monitors | None = None
+        host = self._host()
+        if isinstance(host, JetsonHost):
+            self._monitors = require_jetson(host)
         there = self._hello["versions"]
         self.formats: Mapping[str, str] = {
             name: kind for name, kind in _FORMATS.items() if any(package in there for package in _PACKAGES[name])
@@ -146,7 +182,7 @@ class SshDevice(WorkerDevice):
     def info(self) -> DeviceInfo:
         """The processor there, its memory and system, and the versions of its runtimes."""
         host = self._host()
-        return DeviceInfo(self.id, "cpu", host.cpu_name(), host.facts(), dict(self._hello["versions"]))
+        return DeviceInfo(self.id, host.kind, host.name(), host.facts(), dict(self._hello["versions"]))
 
     def state(self) -> Mapping[str, str | int | float]:
         """Clocks, governor, load, steal, throttling and temperature, as far as the machine tells them."""
@@ -156,7 +192,7 @@ class SshDevice(WorkerDevice):
         self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
     ) -> Sequence[str]:
         """Throttling, another governor or power supply, time stolen by other machines on the host."""
-        return host_faults(before, after)
+        return self._machine.faults(before, after)
 
     def hold(self) -> None:
         """Keep other users of that machine's cache folder from its CPU until :meth:`close`.
@@ -167,7 +203,7 @@ class SshDevice(WorkerDevice):
         """
         deadline, told = time.monotonic() + self._lock_wait_s, False
         while not self._held:
-            self._held = bool(self._ask({"do": "lock", "device": self._address.device})["held"])
+            self._held = bool(self._ask({"do": "lock", "device": "cpu"})["held"])
             if self._held:
                 return
             if time.monotonic() > deadline:
@@ -177,6 +213,15 @@ class SshDevice(WorkerDevice):
                 _LOGGER.warning("%s is in use; waiting up to %g s", self._address.target, self._lock_wait_s)
                 told = True
             time.sleep(_POLL_S)
+
+    def meters(self) -> tuple[Meter, ...]:
+        """The power of a Jetson's rails, where they make up a total."""
+        monitors = self._monitors
+        return () if monitors is None else rail_meters(monitors, partial(RemoteRails, self._address, monitors))
+
+    def meter_problems(self) -> Sequence[str]:
+        """Why there is no meter."""
+        return [NO_METER] if self._monitors is None else rail_problems(self._monitors)
 
     def start_worker(self, kind: str, runtime: str) -> Worker:
         """A process of the agent there, with a connection of its own."""
@@ -213,8 +258,8 @@ class SshDevice(WorkerDevice):
         self._held = False
 
     def _host(self) -> Host:
-        files = self._ask({"do": "files", "patterns": PATTERNS})["files"]
-        return Host(Snapshot({str(path): str(text) for path, text in files.items()}), self._hello["about"])
+        files = self._ask({"do": "files", "patterns": self._machine.patterns})["files"]
+        return self._machine(Snapshot({str(path): str(text) for path, text in files.items()}), self._hello["about"])
 
     def _send(self, artifact: Artifact) -> str:
         """Make sure that the other machine keeps a model; returns its path there."""
@@ -232,7 +277,21 @@ class SshDevice(WorkerDevice):
         """What the machine itself answers."""
         if not self._control.alive:
             self._control, self._held = SshWorker(self._address, "control"), False
-        said = self._control.ask(Frame(message, arrays or {}), timeout_s=timeout_s or self.silence_s).message
-        if "failed" in said:
-            raise DeviceError(f"{self._address.target}: {said['failed']}", device=self.id)
-        return said
+        return ask(self._control, message, timeout_s or self.silence_s, arrays)
+
+
+def ask(
+    worker: SshWorker, message: dict[str, Any], timeout_s: float, arrays: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What the machine itself answers.
+
+    Raises:
+        DeviceError: it cannot do what was asked, or the connection is lost.
+    """
+    try:
+        said = worker.ask(Frame(message, arrays or {}), timeout_s=timeout_s).message
+    except ModelError as error:
+        raise DeviceError(f"{worker.target}: {error}") from error
+    if "failed" in said:
+        raise DeviceError(f"{worker.target}: {said['failed']}")
+    return said

@@ -1,4 +1,4 @@
-"""NVIDIA Jetson boards: what power their rails draw, from ``tegrastats`` and from the kernel's monitors."""
+"""NVIDIA Jetson boards: their state, and what power their rails draw."""
 
 from netdyno.devices.jetson.boards import BOARDS, Board, find_board
 from netdyno.devices.jetson.rails import Monitors, find_monitors

@@ -89,8 +89,12 @@ def find_monitors(tree: Tree) -> Monitors:
         if rail.name in rails:
             raise DeviceError(f"two rails are called {rail.name}: {rails[rail.name].files[0]}, {rail.files[0]}")
         rails[rail.name] = rail
-    model = tree.text(MODEL).rstrip("\0 \n")
-    return Monitors(tuple(rails.values()), find_board(rails, model))
+    return Monitors(tuple(rails.values()), find_board(rails, model(tree)))
+
+
+def model(tree: Tree) -> str:
+    """What the device tree calls the board; empty where there is none."""
+    return tree.text(MODEL).rstrip("\0 \n")[:100]
 
 
 def _iio(tree: Tree) -> Iterator[Rail]:

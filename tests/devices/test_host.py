@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from netdyno.devices.host import Host, host_faults
+from netdyno.devices.host import Host
 from netdyno.devices.tree import LocalTree
 
 CPUINFO = """processor : 0
@@ -69,7 +69,7 @@ def machine(root: Path, files: dict[str, str]) -> Host:
 def test_facts(tmp_path: Path) -> None:
     host = machine(tmp_path, FILES)
     facts = host.facts()
-    assert host.cpu_name() == "Quick CPU 3000"
+    assert host.name() == "Quick CPU 3000"
     assert facts["instructions"] == "avx2 avx512_vnni"
     assert facts["cores"] == 2
     assert facts["memory_bytes"] == 16384 * 1024
@@ -99,12 +99,12 @@ def test_clock_without_cpufreq(tmp_path: Path) -> None:
 def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
     host = Host(LocalTree(tmp_path))
     assert host.state() == {}
-    assert platform.machine() in host.cpu_name()
+    assert platform.machine() in host.name()
     assert "cpu_quota" not in host.facts()
 
 
 def test_nothing_identifies_the_machine() -> None:
-    text = json.dumps([Host().facts(), Host().state(), Host().cpu_name()])
+    text = json.dumps([Host().facts(), Host().state(), Host().name()])
     machine_id = Path("/etc/machine-id")
     secrets = [platform.node(), machine_id.read_text().strip() if machine_id.exists() else ""]
     assert not [secret for secret in secrets if secret and secret in text]
@@ -139,7 +139,7 @@ def test_what_spoils_a_round(after: dict[str, str | int | float], fault: str) ->
         "steal_ticks": 10,
         "busy_ticks": 100,
     }
-    (found,) = host_faults(before, before | after)
+    (found,) = Host.faults(before, before | after)
     assert fault in found
-    assert host_faults({}, {}) == []
-    assert host_faults(before, before | {"steal_ticks": 14, "busy_ticks": 200, "load_1min": 9.0}) == []
+    assert Host.faults({}, {}) == []
+    assert Host.faults(before, before | {"steal_ticks": 14, "busy_ticks": 200, "load_1min": 9.0}) == []

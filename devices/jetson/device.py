@@ -1,0 +1,79 @@
+"""The Jetson that netdyno runs on: its CPU's runtimes, its rails' power, its own state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from netdyno.base.errors import DeviceError
+from netdyno.devices.cpu import CpuDevice
+from netdyno.devices.jetson.host import JetsonHost
+from netdyno.devices.jetson.rails import Monitors, find_monitors
+from netdyno.devices.meters import Meter, SampledPower
+from netdyno.devices.tree import LocalTree
+
+METER = "jetson-rails"
+SETTLE_S = 0.3
+"""The monitors average over some of their conversions, and tell it then."""
+NO_TOTAL = "this board's power monitors do not make up a total: {}"
+
+
+class JetsonDevice(CpuDevice):
+    """This Jetson; ``root`` is where its ``/proc`` and ``/sys`` hang.
+
+    Raises:
+        DeviceError: this is no Jetson.
+    """
+
+    kind = "jetson"
+
+    def __init__(
+        self,
+        identifier: str = "jetson",
+        *,
+        root: Path = Path("/"),
+        lock_wait_s: float = 120.0,
+        silence_s: float = 600.0,
+    ) -> None:
+        self._tree = LocalTree(root)
+        host = JetsonHost(self._tree)
+        super().__init__(identifier, host=host, lock_wait_s=lock_wait_s, silence_s=silence_s)
+        self._monitors = require_jetson(host)
+
+    def meters(self) -> tuple[Meter, ...]:
+        """The power of the whole board, sampled from its rails, where they make up a total."""
+        rails = self._monitors.total()
+
+        def read_w() -> float:
+            return sum(rail.read_mw(self._tree) for rail in rails) / 1e3
+
+        return rail_meters(self._monitors, lambda note: SampledPower(METER, read_w, settle_s=SETTLE_S, note=note))
+
+    def meter_problems(self) -> Sequence[str]:
+        """Why the rails do not tell the board's power."""
+        return rail_problems(self._monitors)
+
+
+def require_jetson(host: JetsonHost) -> Monitors:
+    """The power monitors of a machine that is a Jetson; there may be none (Nano 2GB).
+
+    Raises:
+        DeviceError: it is no Jetson.
+    """
+    monitors = find_monitors(host.tree)
+    if not monitors.rails and "jetson" not in host.name().lower():
+        raise DeviceError(f"no Jetson here, but {host.name()}: neither its name nor power monitors of one")
+    return monitors
+
+
+def rail_meters(monitors: Monitors, make: Callable[[str], Meter]) -> tuple[Meter, ...]:
+    """The meter of a board's total, made with a note on what it holds; none where that cannot be told."""
+    names = " + ".join(rail.name for rail in monitors.total())
+    return (make(f"sampled power of {names}"),) if names else ()
+
+
+def rail_problems(monitors: Monitors) -> list[str]:
+    """Why a board's rails do not tell its power, if so."""
+    if monitors.total():
+        return []
+    return [NO_TOTAL.format(", ".join(rail.name for rail in monitors.rails) or "there are none")]
