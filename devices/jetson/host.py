@@ -13,6 +13,7 @@ _RELEASE = "/etc/nv_tegra_release"
 _GPU_CLOCKS = "/sys/class/devfreq/*"
 _COOLING = "/sys/class/thermal/cooling_device*"
 _OVERCURRENT = "/sys/class/hwmon/hwmon*/oc*_event_cnt"
+_COUNT = re.compile(r"\d{1,15}", re.ASCII)
 _GPU = re.compile(r"(?:.*\.)?(?:gpu|gm20b|gp10b|gv11b|ga10b)(?:-.*)?", re.ASCII)
 
 
@@ -73,7 +74,7 @@ class JetsonHost(Host):
         for folder in self.tree.glob(_GPU_CLOCKS):
             if _GPU.fullmatch(folder.rpartition("/")[2]):
                 hertz = [self.tree.text(f"{folder}/{name}_freq").strip() for name in ("cur", "min", "max")]
-                if all(text.isdecimal() and text.isascii() and len(text) < 16 for text in hertz):
+                if all(_COUNT.fullmatch(text) for text in hertz):
                     yield "gpu_clock_mhz", int(hertz[0]) // 1_000_000
                     yield "clocks_locked", int(hertz[1] == hertz[2])
                 return
