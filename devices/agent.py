@@ -398,6 +398,9 @@ class Power:
             except (OSError, ValueError) as error:
                 self.failed = "the rails cannot be read any more: %s" % error
                 return
+            if now_ns - last_ns > 1e9:
+                self.failed = "the rails were not read for %.1f s" % ((now_ns - last_ns) / 1e9)
+                return
             self.total_mj += (self.now_mw + now_mw) / 2 * (now_ns - last_ns) / 1e9
             self.now_mw, last_ns = now_mw, now_ns
 

@@ -13,6 +13,8 @@ from netdyno.devices.meters import Meter
 _UJ_PER_MJ = 1e3
 _STANDSTILL_S = 0.1
 """Counters tick every millisecond; one that has not moved for this long is frozen (some virtual machines)."""
+_LONGEST = 20
+"""Digits of a counter of 64 bits."""
 _MOST_WATTS = 10_000
 """More than any package draws: a counter that seems to have gained more was set back, it did not wrap."""
 
@@ -67,7 +69,7 @@ class RaplMeter(Meter):
         wrapped = gain_uj < 0
         gain_uj += domain.range_uj if wrapped else 0
         domain.last_uj, domain.moved_s = now_uj, now_s
-        if wrapped and not 0 < gain_uj <= _MOST_WATTS * 1e6 * elapsed_s:
+        if not 0 < gain_uj <= _MOST_WATTS * 1e6 * max(elapsed_s, _STANDSTILL_S):
             raise MeasurementInvalid(f"{domain.folder}: the energy counter went backwards")
         return gain_uj
 
@@ -104,6 +106,6 @@ def _read_uj(path: Path) -> int:
         raise DeviceError(f"{path}: only root may read it; allow it with: sudo chmod a+r {path}") from error
     except OSError as error:
         raise DeviceError(f"{path}: cannot be read: {error.strerror}") from error
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _LONGEST):
         raise DeviceError(f"{path}: not a counter: {text[:40]!r}")
     return int(text)

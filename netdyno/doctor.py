@@ -77,7 +77,7 @@ def _gpus() -> list[Finding]:
             for number in range(len(nvml.visible())):
                 found += _gpu(nvml, f"cuda:{number}")
     except NetdynoError as error:
-        return [Finding("NVIDIA GPUs", False, str(error))]
+        return [*found, Finding("NVIDIA GPUs", False, str(error))]
     return found or [Finding("NVIDIA GPUs", False, "the driver is there, but no GPU is visible to programs")]
 
 

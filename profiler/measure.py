@@ -14,7 +14,8 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError, ModelError, UnknownName, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
-from netdyno.profiler.energy import measure_window, require_meter
+from netdyno.devices.meters import Meter
+from netdyno.profiler.energy import Window, measure_window, require_meter
 from netdyno.profiler.journal import Journal
 from netdyno.profiler.statistics import relative_spread
 
@@ -25,6 +26,7 @@ FLAGGED_ALLOWANCE = 2
 """How often as many rounds as are needed are tried before a device that is never itself is believed."""
 WINDOW_VISIT_S = 0.1
 """How long a call runs within a window of energy: long against what the call itself takes."""
+MOST_IN_A_CALL = 100_000
 WRAP_UP_S = 0.004
 """What a row takes after it was measured."""
 
@@ -178,20 +180,31 @@ class Bench:
             return
         meter = require_meter(self._device)
         generator = np.random.default_rng([self._method.seed, self._journal.start])
-        taken = Counter({name: len(windows) for name, windows in self._journal.energies().items()})
-        for number in range(1, self._method.energy_windows + 1):
+        windows = self._journal.energies()
+        trusted = Counter({name: sum(not window.flag for window in own) for name, own in windows.items()})
+        wanted, total = self._method.energy_windows, self._method.energy_windows * len(self._candidates)
+        # Windows that are flagged are made up for, but not forever.
+        for number in range(1, FLAGGED_ALLOWANCE * wanted + 1):
             for name in generator.permutation(list(self._candidates)).tolist():
-                if taken[name] >= number or not self._medians.get(name) or time.monotonic() > self._end:
+                if trusted[name] >= min(number, wanted) or self._given_up(name) or not self._medians.get(name):
                     continue
+                if time.monotonic() > self._end:
+                    return
                 with self._survive(name):
-                    median_ms = float(np.median(list(self._medians[name].values())))
-                    repeat = max(int(1e3 * WINDOW_VISIT_S / median_ms), 1)
-                    window = measure_window(self._device, self._session(name), meter, repeat, generator.random())
+                    window = self._window(name, meter, generator.random())
                     self._journal.energy(name, window)
-                    taken[name] += 1
-                total = self._method.energy_windows * len(self._candidates)
-                self._progress("energy", min(taken.total(), total - 1), total, f"window {number}")
+                    trusted[name] += not window.flag
+                self._progress("energy", min(trusted.total(), total - 1), total, f"window {number}")
         self._progress("energy", 1, 1)
+
+    def _window(self, name: str, meter: Meter, phase: float) -> Window:
+        """One window of energy, in calls that are long against what calling takes."""
+        median_ms = float(np.median(list(self._medians[name].values())))
+        repeat = int(np.clip(1e3 * WINDOW_VISIT_S / max(median_ms, 1e-9), 1, MOST_IN_A_CALL))
+        return measure_window(self._device, self._session(name), meter, repeat, phase)
+
+    def _given_up(self, name: str) -> bool:
+        return self._failures.get(name, 0) >= self._method.most_failures
 
     def _tell(self, note: str) -> None:
         least = self._method.least_rounds
@@ -240,7 +253,7 @@ class Bench:
 
     def _done(self, name: str, share: Share) -> bool:
         now, visits = time.monotonic(), self._visits(name)
-        if self._failures.get(name, 0) >= self._method.most_failures or now > self._deadline:
+        if self._given_up(name) or now > self._deadline:
             return True
         # A new process before everything was visited once would only load everything once more.
         if now > share.end and not self._unseen:
@@ -267,10 +280,10 @@ class Bench:
             self._failures[name] = self._failures.get(name, 0) + 1
             if isinstance(error, ModelError):
                 self._failures[name] = self._method.most_failures
-            if self._failures[name] >= self._method.most_failures:
+            if self._given_up(name):
                 self._unseen.discard(name)
             self._restart()
-            if all(self._failures.get(each, 0) >= self._method.most_failures for each in self._candidates):
+            if all(self._given_up(each) for each in self._candidates):
                 if isinstance(error, ModelError) and len(self._candidates) == 1:
                     raise
                 kind = ModelError if isinstance(error, ModelError) else DeviceError

@@ -80,6 +80,5 @@ class JetsonHost(Host):
                 return
 
     def _alerts(self) -> list[str]:
-        """The cooling devices that cool by slowing the board down."""
-        folders = self.tree.glob(_COOLING)
-        return [f for f in folders if any(word in self.tree.text(f"{f}/type") for word in ("throttle", "alert"))]
+        """The cooling devices that slow the board down; a hot surface (``hot-surface-alert``) alone does not."""
+        return [folder for folder in self.tree.glob(_COOLING) if "throttle" in self.tree.text(f"{folder}/type")]

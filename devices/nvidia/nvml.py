@@ -1,12 +1,15 @@
 """One NVIDIA GPU through NVML, the driver's own library; clocks and modes are read, never set.
 
 GPUs are counted as ``nvidia-smi`` counts them, in the order of the PCI bus, among those that
-``CUDA_VISIBLE_DEVICES`` leaves visible.
+``CUDA_VISIBLE_DEVICES`` leaves visible. CUDA itself counts the fastest first unless ``CUDA_DEVICE_ORDER`` is
+``PCI_BUS_ID``; so what is to run on a GPU has to be told its UUID, never its number.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import ModuleType
@@ -26,10 +29,7 @@ _THROTTLES = {
     "power_brake_ns": (271, "slowed down by the power brake"),
 }
 """Time that the GPU spent so, by NVML's field."""
-_FIXED = {
-    "power_limit_w": "the power limit was changed",
-    "compute_processes": "a process came to the GPU or left it",
-}
+_FIXED = {"power_limit_w": "the power limit was changed"}
 _WIDTHS = {0: "dVal", 1: "uiVal", 2: "ulVal", 3: "ullVal", 4: "sllVal", 5: "siVal", 6: "usVal"}
 
 
@@ -58,13 +58,14 @@ class Nvml(Closing):
         """NVML's errors as netdyno's own."""
         try:
             yield
-        except self.library.NVMLError as error:
+        except (self.library.NVMLError, UnicodeError) as error:
             raise DeviceError(f"{what}: {error}") from error
 
     def visible(self) -> list[Any]:
         """Handles of the GPUs that CUDA programs of this process see, ``cuda:0`` first.
 
-        As CUDA does, reading ``CUDA_VISIBLE_DEVICES`` ends at the first entry that names no GPU.
+        As CUDA does, reading ``CUDA_VISIBLE_DEVICES`` ends at the first entry that names no GPU, or that is a number
+        where the first was a UUID; a GPU named twice leaves none.
 
         Raises:
             DeviceError: the driver does not answer.
@@ -78,18 +79,14 @@ class Nvml(Closing):
         wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
         if wanted is None:
             return handles
-        chosen = []
-        for entry in wanted.split(","):
-            index = _find(entry.strip(), uuids)
-            if index is None or handles[index] in chosen:
-                break
-            chosen.append(handles[index])
-        return chosen
+        indices = _visible(wanted, uuids)
+        return [handles[index] for index in indices] if len(set(indices)) == len(indices) else []
 
     def close(self) -> None:
         """Let the library go; a second call does nothing."""
         if self._open:
-            self.library.nvmlShutdown()
+            with contextlib.suppress(self.library.NVMLError):  # it is gone either way
+                self.library.nvmlShutdown()
         self._open = False
 
 
@@ -103,7 +100,7 @@ class Gpu:
 
     def __init__(self, nvml: Nvml, identifier: str = "cuda:0") -> None:
         kind, _, number = identifier.partition(":")
-        if kind != "cuda" or not (number or "0").isdecimal() or not number.isascii():
+        if kind != "cuda" or not re.fullmatch(r"\d{0,4}", number, re.ASCII):
             raise InputError(f"no such device: {identifier!r}; NVIDIA GPUs are cuda:0, cuda:1, …", device=identifier)
         self.id = f"cuda:{int(number or 0)}"
         self._nvml = nvml
@@ -113,9 +110,21 @@ class Gpu:
             hidden = "" if visible is None else f" (CUDA_VISIBLE_DEVICES={visible!r})"
             raise DeviceError(f"{self.id}: {len(handles)} GPUs are visible{hidden}", device=self.id)
         self.handle = handles[int(number or 0)]
-        if (self.ask("nvmlDeviceGetMigMode") or [0])[0]:
+        if self._sliced():
             text = f"{self.id}: cut into slices (MIG), of which no power can be told; nvidia-smi -mig 0 ends that"
             raise InputError(text, device=self.id)
+
+    def _sliced(self) -> bool:
+        """Whether it is cut into slices; GPUs and drivers that cannot be do not know the question."""
+        library = self._nvml.library
+        try:
+            with self._nvml.errors(self.id):
+                return bool(library.nvmlDeviceGetMigMode(self.handle)[0])
+        except DeviceError as error:
+            code = getattr(error.__cause__, "value", None)
+            if code in (library.NVML_ERROR_NOT_SUPPORTED, library.NVML_ERROR_FUNCTION_NOT_FOUND):
+                return False
+            raise
 
     @property
     def name(self) -> str:
@@ -176,8 +185,9 @@ class Gpu:
 
 def gpu_faults(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequence[str]:
     """Why readings between two states of a GPU are not to be trusted; what it does not tell cannot speak."""
-    faults = [text for name, text in _FIXED.items() if before.get(name) != after.get(name)]
-    return faults + [text for name, (_, text) in _THROTTLES.items() if after.get(name, 0) > before.get(name, 0)]
+    told = set(before) & set(after)
+    faults = [text for name, text in _FIXED.items() if name in told and before[name] != after[name]]
+    return faults + [text for name, (_, text) in _THROTTLES.items() if name in told and after[name] > before[name]]
 
 
 def _guarded(nvml: Nvml, function: Callable[..., T], *arguments: Any) -> T | None:
@@ -190,16 +200,33 @@ def _guarded(nvml: Nvml, function: Callable[..., T], *arguments: Any) -> T | Non
         if error.value in lost:
             raise DeviceError(f"the GPU is lost: {error}") from error
         return None
+    except UnicodeError:
+        return None
 
 
-def _find(entry: str, uuids: Sequence[str]) -> int | None:
-    """The index that an entry of CUDA_VISIBLE_DEVICES means: a number, or the beginning of just one UUID."""
-    if entry.startswith("MIG"):
-        raise InputError(f"CUDA_VISIBLE_DEVICES names a slice of a GPU (MIG), of which no power can be told: {entry}")
-    if entry.isascii() and entry.isdecimal():
-        return int(entry) if int(entry) < len(uuids) else None
+def _visible(wanted: str, uuids: Sequence[str]) -> list[int]:
+    """The indices that CUDA_VISIBLE_DEVICES means, by number or by the beginning of just one UUID."""
+    by_uuid = wanted.strip().startswith("GPU-")
+    indices = []
+    for entry in wanted.split(","):
+        index = _by_uuid(entry.strip(), uuids) if by_uuid else _by_number(entry.strip(), len(uuids))
+        if index is None:
+            break
+        indices.append(index)
+    return indices
+
+
+def _by_uuid(entry: str, uuids: Sequence[str]) -> int | None:
     matching = [index for index, uuid in enumerate(uuids) if entry.startswith("GPU-") and uuid.startswith(entry)]
     return matching[0] if len(matching) == 1 else None
+
+
+def _by_number(entry: str, count: int) -> int | None:
+    """What C's strtoul makes of it."""
+    if entry.startswith("MIG"):
+        raise InputError(f"CUDA_VISIBLE_DEVICES names a slice of a GPU (MIG), of which no power can be told: {entry}")
+    number = re.match(r"\+?(\d{1,4})(?!\d)", entry, re.ASCII)
+    return int(number[1]) if number and int(number[1]) < count else None
 
 
 def _text(answer: str | bytes) -> str:

@@ -68,7 +68,7 @@ def power_meter(gpu: Gpu) -> tuple[Meter | None, list[str]]:
 def _meters(gpu: Gpu) -> Iterator[Callable[[], Meter]]:
     """What to try, best first."""
     yield partial(EnergyCounter, gpu)
-    superchip = any(chip in gpu.name for chip in _SUPERCHIPS)
+    superchip = any(chip in str(gpu.ask("nvmlDeviceGetName")) for chip in _SUPERCHIPS)
     scopes = (SCOPE_MODULE, SCOPE_GPU) if superchip else (SCOPE_GPU, SCOPE_MODULE)
     for scope in scopes:
         yield partial(_of_field, gpu, "nvml-power-instant", POWER_INSTANT, scope, COUNTER_SETTLE_S)

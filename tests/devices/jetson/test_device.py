@@ -34,6 +34,8 @@ FILES = {
     f"{ALERT}/cur_state": "0\n",
     "/sys/class/thermal/cooling_device0/type": "pwm-fan\n",
     "/sys/class/thermal/cooling_device0/cur_state": "3\n",
+    "/sys/class/thermal/cooling_device1/type": "hot-surface-alert\n",
+    "/sys/class/thermal/cooling_device1/cur_state": "1\n",
     "/sys/class/hwmon/hwmon4/oc1_event_cnt": "7\n",
     f"{MONITOR}/in1_label": "VDD_IN\n",
     f"{MONITOR}/in1_input": "5000\n",

@@ -173,9 +173,10 @@ def test_what_is_no_reading_is_refused(text: str) -> None:
         find_monitors(tree).read_mw(tree)
 
 
-@given(st.text(max_size=60), st.text(max_size=30), st.text(max_size=60))
-def test_whatever_a_board_says_is_understood_or_refused(label: str, reading: str, model: str) -> None:
+@given(st.sampled_from(("VDD_IN", "NC")) | st.text(max_size=60), st.from_regex(r"-?\d{1,12}") | st.text(max_size=30))
+def test_whatever_a_board_says_is_understood_or_refused(label: str, reading: str) -> None:
     folder = f"{NEW}/1-0040/hwmon/hwmon1"
-    tree = Snapshot({MODEL: model, f"{folder}/in1_label": label, f"{folder}/in1_input": reading})
+    files = {MODEL: label, f"{folder}/in1_label": label, f"{folder}/in1_input": reading, f"{folder}/curr1_input": "2"}
     with contextlib.suppress(DeviceError):
-        assert len(find_monitors(tree).read_mw(tree)) < 2
+        for power_mw in find_monitors(Snapshot(files)).read_mw(Snapshot(files)).values():
+            assert power_mw == pytest.approx(int(reading) / 500)

@@ -38,7 +38,8 @@ def test_facts_and_state(nvml: Install, gpu_script: Callable[..., Any]) -> None:
         (None, "cuda:2", 2),
         ("2,0", "cuda:0", 2),
         ("GPU-00000001", "cuda:0", 1),
-        ("GPU-00000001-0000,0", "cuda:1", 0),
+        ("GPU-00000001-0000,GPU-00000000", "cuda:1", 0),
+        ("0gpu", "cuda:0", 0),
         ("1,7,0", "cuda:0", 1),
     ],
 )
@@ -57,7 +58,16 @@ def test_visible_gpus(
 
 @pytest.mark.parametrize(
     ("visible", "identifier"),
-    [(None, "cuda:3"), ("", "cuda:0"), ("-1,0", "cuda:0"), ("1,7,0", "cuda:1"), ("GPU-0000", "cuda:0")],
+    [
+        (None, "cuda:3"),
+        ("", "cuda:0"),
+        ("-1,0", "cuda:0"),
+        ("1,7,0", "cuda:1"),
+        ("0,0", "cuda:0"),
+        ("9" * 5000, "cuda:0"),
+        ("GPU-0000", "cuda:0"),
+        ("GPU-00000001-0000,0", "cuda:1"),
+    ],
 )
 def test_gpus_that_are_not_visible(
     visible: str | None,
@@ -73,7 +83,7 @@ def test_gpus_that_are_not_visible(
         Gpu(library, identifier)
 
 
-@pytest.mark.parametrize("identifier", ["cuda:", "cuda:x", "cuda:-1", "cuda:²", "gpu:0"])
+@pytest.mark.parametrize("identifier", ["cuda:", "cuda:x", "cuda:-1", "cuda:²", "gpu:0", "cuda:" + "9" * 5000])
 def test_strange_identifiers(identifier: str, nvml: Install, gpu_script: Callable[..., Any]) -> None:
     library = nvml(gpu_script())
     if identifier == "cuda:":
@@ -105,8 +115,21 @@ def test_throttling_is_a_fault(field: int, nvml: Install, gpu_script: Callable[.
     assert len(gpu_faults(before, gpu.state())) == 1
 
 
-def test_another_limit_or_process_is_a_fault(nvml: Install, gpu_script: Callable[..., Any], driver: Any) -> None:
+def test_another_limit_is_a_fault(nvml: Install, gpu_script: Callable[..., Any], driver: Any) -> None:
     gpu = Gpu(nvml(gpu_script()))
     before = gpu.state()
     driver.install(gpu_script(limit_mw=300_000))
     assert gpu_faults(before, gpu.state()) == ["the power limit was changed"]
+
+
+def test_what_is_not_told_twice_is_no_fault() -> None:
+    assert gpu_faults({}, {"heat_ns": 1, "power_limit_w": 300.0}) == []
+
+
+def test_names_that_are_no_text(nvml: Install, gpu_script: Callable[..., Any]) -> None:
+    library = nvml(gpu_script(name=b"\xff\xfe"))
+    with pytest.raises(DeviceError):
+        _ = Gpu(library).name
+    library = nvml(gpu_script(uuid=b"\xff\xfe"))
+    with pytest.raises(DeviceError):
+        Gpu(library)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from netdyno.base.errors import MeasurementInvalid
+from netdyno.base.errors import DeviceError, MeasurementInvalid
 from netdyno.devices.device import Samples, Session
 from netdyno.devices.nvidia import Gpu, Nvml, power_meter
 from netdyno.devices.nvidia.nvml import gpu_faults
@@ -102,7 +102,7 @@ def test_half_duty_loads(nvml: Install, gpu_script: Callable[..., Any], driver: 
     assert max(idle) < 0.02
 
 
-@pytest.mark.parametrize("moment_s", [0.0, 3.0])
+@pytest.mark.parametrize("moment_s", [0.0, 3.0, 4.4])
 def test_a_frozen_counter_is_an_error(
     moment_s: float, nvml: Install, gpu_script: Callable[..., Any], driver: Any
 ) -> None:
@@ -111,12 +111,17 @@ def test_a_frozen_counter_is_an_error(
         measure(gpu, Work(driver, 0), window_s=3.0)
 
 
-def test_a_counter_of_zero_is_not_taken(nvml: Install, gpu_script: Callable[..., Any]) -> None:
+def test_zeros_are_not_taken(nvml: Install, gpu_script: Callable[..., Any], driver: Any) -> None:
     gpu = Gpu(nvml(gpu_script(zero=1)))
     meter, reasons = power_meter(gpu)
+    assert meter is None
     assert reasons[0] == "cuda:0: the energy counter reads 0"
+    assert all("no reading of a device that runs" in reason or "has no field" in reason for reason in reasons[1:])
+    driver.install(gpu_script())
+    meter, _ = power_meter(gpu)
     assert meter is not None
-    with pytest.raises(MeasurementInvalid, match="no reading of a device that runs"):
+    driver.install(gpu_script(zero=1))
+    with pytest.raises(MeasurementInvalid, match="reads 0"):
         meter.read_mj()
 
 
@@ -160,5 +165,5 @@ def test_a_lost_gpu_is_an_error(nvml: Install, gpu_script: Callable[..., Any], d
     meter, _ = power_meter(gpu)
     assert meter is not None
     driver.install(gpu_script(energy_code=15))
-    with pytest.raises(Exception, match="lost"):
+    with pytest.raises(DeviceError, match="lost"):
         meter.read_mj()
