@@ -25,7 +25,7 @@ import struct
 import sys
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 MAGIC = b"NDY1"
 MAX_HEADER_BYTES = 1 << 20
@@ -301,8 +301,9 @@ class Control:
             usable = os.cpu_count() or 1
         versions = {"python": platform.python_version()}
         for name, (module, package) in _PACKAGES.items():
-            if importlib.util.find_spec(module.split(".")[0]) is not None:
+            if importlib.util.find_spec(module) is not None:
                 versions[name] = _version(module, package)
+        versions = {name: version for name, version in versions.items() if version}
         about = {"architecture": platform.machine(), "kernel": platform.release(), "usable_cpus": usable}
         return {"about": about, "versions": versions, "cache": self._cache}
 
@@ -355,7 +356,11 @@ class Control:
         return {}
 
     def lock(self, message: Message, arrays: Dict[str, Raw]) -> Message:
-        """Take the right to use a device until this process ends; the kernel gives it back."""
+        """Take the right to use a device until this process ends; the kernel gives it back.
+
+        A connection that was cut without a word may leave a process behind that still has it. Who asks under the same
+        name has made sure that it is no other run of theirs; it is ended then.
+        """
         if self._lock >= 0:
             return {"held": True}
         try:
@@ -364,11 +369,15 @@ class Control:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             return {"failed": "%s: cannot be written: %s" % (self._cache, error.strerror)}
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        holder = os.pread(descriptor, 100, 0).decode(errors="replace").split()
+        if not _try_lock(descriptor):
+            if len(holder) == 2 and holder[1] == message["client"] and holder[0].isdigit():
+                with contextlib.suppress(OSError):
+                    os.kill(int(holder[0]), signal.SIGKILL)
             os.close(descriptor)
             return {"held": False}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, ("%d %s" % (os.getpid(), message["client"])).encode(), 0)
         self._lock = descriptor
         return {"held": True}
 
@@ -376,6 +385,14 @@ class Control:
         if len(sha256) != 64 or sha256.strip("0123456789abcdef"):
             raise ValueError("not a digest")
         return os.path.join(self._cache, "models", sha256)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 class Power:
@@ -424,14 +441,15 @@ _PACKAGES = {
 
 
 def _version(module: str, package: str) -> str:
+    """A package's version, empty where it is there but cannot be used."""
     try:
         from importlib import metadata  # Python 3.8
-    except ImportError:
-        return str(getattr(importlib.import_module(module), "__version__", "unknown"))
-    try:
+
         return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return str(getattr(importlib.import_module(module), "__version__", "unknown"))
+    except Exception:
+        with contextlib.suppress(Exception):
+            return str(getattr(importlib.import_module(module), "__version__", "unknown"))
+    return ""
 
 
 class Work:
@@ -474,21 +492,18 @@ class Work:
         self._models.pop(message["session"], None)
         return {}
 
-    def peak(self, message: Message, arrays: Dict[str, Raw]) -> Message:
-        """Peak memory that a model adds to this process, its file included; a process answers this once."""
-        import numpy.random  # noqa: F401 (what is loaded late would count as the model's)
 
-        settle_memory()
-        before = status_bytes("VmRSS")
-        reset_high_water()
-        with open(message["path"], "rb") as file:
-            data = file.read()
-        model = self._make(data, message["threads"])
-        model.allocate(message["shapes"])
-        model.feed(_arrays(arrays))
-        model.run()
-        model.run()
-        return {"bytes": status_bytes("VmHWM") - before}
+def peak(runtime: str, before: int, message: Message, arrays: Dict[str, Raw]) -> Message:
+    """Peak memory over ``before`` that a model adds to this process, its file and inputs included."""
+    reset_high_water()
+    with open(message["path"], "rb") as file:
+        data = file.read()
+    model = RUNTIMES[runtime](data, message["threads"])
+    model.allocate(message["shapes"])
+    model.feed(_arrays(arrays))
+    model.run()
+    model.run()
+    return {"bytes": status_bytes("VmHWM") - before}
 
 
 def _arrays(raw: Dict[str, Raw]) -> Dict[str, Any]:
@@ -548,37 +563,51 @@ def work(runtime: str, sink: int) -> None:
         importlib.import_module(litert_library() if runtime == "litert" else RUNTIMES[runtime].library)
         serve(Work(runtime), 0, sink)
         os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        write_frame(sink, {"died": os.WTERMSIG(status)})
+    _tell_death(child, sink)
 
 
 def memory(runtime: str, sink: int) -> None:
-    """Answer each request in a forked child, so that every model is measured from the same clean state."""
+    """Read and answer each request in a forked child, so that every model is measured from the same clean state."""
     importlib.import_module(litert_library() if runtime == "litert" else RUNTIMES[runtime].library)
-    importlib.import_module("numpy.random")
-    for message, arrays in _requests():
+    importlib.import_module("numpy.random")  # what is loaded late would count as the model's
+    while True:
+        select.select([0], [], [])
         child = os.fork()
         if child == 0:
-            end_with(0)
-            try:
-                answer = Work(runtime).peak(message, arrays)
-            except Exception as error:
-                answer = {"refused": refusal(error)}
-            write_frame(sink, answer)
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            write_frame(sink, {"died": os.WTERMSIG(status)})
+            _answer_peak(runtime, sink)
+        status = _tell_death(child, sink)
+        if status:
             return
 
 
-def _requests() -> Iterator[Tuple[Message, Dict[str, Raw]]]:
-    while True:
-        try:
-            yield read_frame(0)
-        except Gone:
-            return
+_GONE = 3
+
+
+def _answer_peak(runtime: str, sink: int) -> None:
+    """Answer one request and leave."""
+    end_with(0)
+    settle_memory()
+    before = status_bytes("VmRSS")
+    try:
+        message, arrays = read_frame(0)
+    except Gone:
+        os._exit(_GONE)
+    try:
+        answer = peak(runtime, before, message, arrays)
+    except Exception as error:
+        answer = {"refused": refusal(error)}
+    write_frame(sink, answer)
+    os._exit(0)
+
+
+def _tell_death(child: int, sink: int) -> int:
+    """Wait for a child, and tell an end that it did not choose: its signal, or minus its exit code."""
+    _, status = os.waitpid(child, 0)
+    died = os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
+    if died and died != -_GONE:
+        with contextlib.suppress(OSError):
+            write_frame(sink, {"died": died})
+    return died
 
 
 def main(kind: str, *arguments: str) -> None:

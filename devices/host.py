@@ -6,7 +6,6 @@ identifies a person or a unit: no host name, no serial number, no address.
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ _ARM = {"asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"}
 _INSTRUCTIONS = _X86 | _AMX | _ARM
 
 
+_LARGEST = 1e15
 MOST_STEAL = 0.05
 """Share of the time that other machines on the host may take before readings are flagged."""
 _FIXED = {"governor": "the clock governor changed", "boost": "boost was switched", "on_mains": "the mains changed"}
@@ -168,7 +168,7 @@ class Host:
         """CPUs' worth of time that a container may use; None without a limit."""
         limit, _, period = self.tree.text("/sys/fs/cgroup/cpu.max").partition(" ")
         quota, length = _number(limit), _number(period)
-        return quota / length if quota > 0 and length > 0 else None
+        return quota / length if quota > 0 and length >= 1 else None
 
     def _stat_cpu(self) -> list[str]:
         first = self.tree.text("/proc/stat").partition("\n")[0].split()
@@ -191,12 +191,12 @@ def growth(before: State, after: State, name: str) -> float:
 
 
 def _number(text: str) -> float:
-    """A finite number, or 0 where there is none."""
+    """A number of a size that a machine has, or 0 where there is none."""
     try:
         number = float(text)
     except ValueError:
         return 0.0
-    return number if math.isfinite(number) else 0.0
+    return number if abs(number) < _LARGEST else 0.0
 
 
 def _kilobytes(text: str, field: str) -> int:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import TensorSpec
 from netdyno.base.errors import ModelError
 from netdyno.devices import agent
-from netdyno.devices.wire import DTYPES, MAX_ARRAYS_BYTES
+from netdyno.devices.wire import DTYPES, MAX_RANK
+
+MAX_INPUT_BYTES = 1 << 30
 
 Arrays = Mapping[str, NDArray[Any]]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -76,7 +78,7 @@ def _concrete(name: str, dimensions: Sequence[Any], dtype: str, given: tuple[int
             raise ModelError(f"the shape of input {name!r} is open ({_x(sides)}); give its shape with --input-shape")
     if len(given) != len(sides) or any(side not in (None, known) for side, known in zip(sides, given, strict=True)):
         raise ModelError(f"input {name!r} is {_x(sides)} in the model, not {_x(given)}")
-    if math.prod(given) * np.dtype(dtype).itemsize > MAX_ARRAYS_BYTES:
+    if len(given) > MAX_RANK or math.prod(given) * np.dtype(dtype).itemsize > MAX_INPUT_BYTES:
         raise ModelError(f"input {name!r} is too large: {_x(given)}")
     return TensorSpec(name, given, dtype)
 
@@ -110,5 +112,6 @@ def _default_input(spec: TensorSpec) -> NDArray[Any]:
         limits = np.iinfo(dtype)
         low, high = (limits.min, limits.max) if dtype.itemsize == 1 else (0, 1)
         return np.asarray(generator.integers(low, high, spec.shape, dtype, endpoint=True))
-    values = generator.random(spec.shape)
+    # No copy of another type: it would count as the model's memory.
+    values = generator.random(spec.shape, np.float64 if dtype == np.float64 else np.float32)
     return np.asarray(values < 0.5 if dtype.kind == "b" else values, dtype)

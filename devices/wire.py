@@ -26,6 +26,7 @@ MAGIC = b"NDY1"
 MAX_HEADER_BYTES = 1 << 20
 MAX_ARRAYS_BYTES = 1 << 33
 MAX_RANK = 32
+_PIECE = 1 << 20
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 DTYPES = frozenset({"bool", *INTEGERS, "float16", "float32", "float64", "complex64", "complex128"})
 
@@ -68,7 +69,9 @@ def send(stream: Stream, frame: Frame) -> None:
         raise DeviceError(f"a frame's header has at most {MAX_HEADER_BYTES} bytes, not {len(header)}")
     stream.sendall(_PREFIX.pack(MAGIC, len(header)) + header)
     for array in arrays.values():
-        stream.sendall(_bytes_of(array))
+        data = _bytes_of(array)
+        for start in range(0, len(data), _PIECE):  # a time limit on the stream is one for each piece
+            stream.sendall(data[start : start + _PIECE])
 
 
 def receive(stream: Stream) -> Frame:

@@ -80,19 +80,21 @@ class Worker:
         with self._lock:
             self.require_alive()
             try:
-                reply = self._exchange(request, timeout_s)
+                reply = self.exchange(request, timeout_s)
             except BaseException:
                 # The answer to a request that was given up would be taken for that of the next one.
                 self._kill()
                 raise
         if "died" in reply.message:  # what answers is the parent of the process that did
             self._kill()
-            raise _death(-int(reply.message["died"]), "")
+            died = reply.message["died"]
+            raise _death(-died if type(died) is int else 1, "")
         if "refused" in reply.message:
             raise ModelError(str(reply.message["refused"]))
         return reply
 
-    def _exchange(self, request: Frame, timeout_s: float) -> Frame:
+    def exchange(self, request: Frame, timeout_s: float) -> Frame:
+        """Send a request and wait for the answer; raises as :meth:`ask` does, but for what a runtime refuses."""
         try:
             self._socket.settimeout(timeout_s)
             self._socket.sendall(self._preface)

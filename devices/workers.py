@@ -18,6 +18,7 @@ from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Crashed, Worker
 
 _SLOWER_THAN_FIRST = 10
+_LONGEST_MS = 1e9
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Loaded:
 
     inputs: tuple[TensorSpec, ...]
     reading: LoadReading
+
+    def __post_init__(self) -> None:
+        if not all(0 <= ms < _LONGEST_MS for ms in (self.reading.load_ms, self.reading.first_ms)):
+            raise DeviceError("the worker told times that nothing takes")
 
 
 class WorkerDevice(Device):
@@ -158,7 +163,10 @@ class WorkerSession(Session):
         except DeviceError as error:
             raise self._device.lost(self._artifact, error) from error
         arrays = dict(reply.arrays)
-        latency_ns = arrays.pop("latency_ns")
+        latency_ns = arrays.pop("latency_ns", np.zeros(0))
+        if latency_ns.dtype != np.int64 or latency_ns.shape != (repeat,) or not (latency_ns > 0).all():
+            text = f"{self._artifact.name}: the worker told times that nothing takes"
+            raise DeviceError(text, device=self._device.id, artifact=self._artifact.name)
         return Samples(latency_ns, {name.removeprefix("output:"): value for name, value in arrays.items()})
 
     def peak_memory_bytes(self) -> int:

@@ -95,7 +95,6 @@ class SshServer:
         for key in ("host", "user"):
             self.make_key(key)
         self._configure()
-        self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def address(self, device: str = "cpu", python: str = sys.executable) -> str:
@@ -109,23 +108,29 @@ class SshServer:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
 
     def start(self) -> None:
-        """Serve, and wait until it answers."""
-        command = [SSHD, "-D", "-f", str(self.folder / "sshd_config"), "-E", str(self.folder / "log")]
-        self._process = subprocess.Popen(command, start_new_session=True)
-        for _ in range(200):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "log").read_text())
+        """Serve, as a daemon that is no child of the tests, and wait until it answers."""
+        subprocess.run([SSHD, "-f", f"{self.folder}/sshd_config", "-E", f"{self.folder}/log"], check=True)
+        self._wait(lambda: self._answers() and (self.folder / "pid").exists())
 
     def kill(self) -> None:
         """Kill the server and all that it serves, as a power cut would."""
-        assert self._process is not None
-        for pid in [*self._sessions(self._process.pid), self._process.pid]:
+        server = int((self.folder / "pid").read_text())
+        (self.folder / "pid").unlink()
+        for pid in [*self._sessions(server), server]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._process.wait()
+        self._wait(lambda: not self._answers())
+
+    def _answers(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def _wait(self, condition: Callable[[], bool]) -> None:
+        for _ in range(200):
+            if condition():
+                return
+            time.sleep(0.05)
+        raise AssertionError((self.folder / "log").read_text())
 
     def _sessions(self, parent: int) -> list[int]:
         """The processes below the server."""
@@ -140,7 +145,7 @@ class SshServer:
         folder = self.folder
         Path("/run/sshd").mkdir(exist_ok=True)  # a compiled-in need of Debian's server
         (folder / "sshd_config").write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile none\n"
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
             f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             f"MaxStartups 100\nAcceptEnv NETDYNO_ROOT\nSetEnv XDG_CACHE_HOME={folder}/cache\n"
         )

@@ -71,7 +71,21 @@ def test_what_it_answers(control: Worker, tmp_path: Path) -> None:
     assert ask(control, do="has", sha256=sha256) == {"has": False}
     assert ask(control, {"model": data}, do="put", sha256=sha256) == {}
     assert ask(control, do="has", sha256=sha256) == {"has": True}
-    assert ask(control, do="lock", device="cpu") == {"held": True}
+    assert ask(control, do="lock", device="cpu", client="me") == {"held": True}
+
+
+def test_who_was_cut_off_gets_its_lock_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    dead, other, again = (Worker([sys.executable, agent.__file__, "control"], on_stdout=True) for _ in range(3))
+    lock = {"do": "lock", "device": "cpu"}
+    assert ask(dead, client="me", **lock) == {"held": True}
+    assert ask(other, client="another", **lock) == {"held": False}
+    assert ask(dead, do="hello"), "the others wait"
+    while ask(again, client="me", **lock) != {"held": True}:
+        pass
+    assert not dead.alive
+    for worker in (other, again):
+        worker.end()
 
 
 @pytest.mark.parametrize("sha256", ["", "../x", "a" * 63 + "/", "A" * 64])
