@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.artifact import Artifact, TensorSpec
+from netdyno.base.artifact import Artifact
 from netdyno.base.errors import InputError, ModelError, WorkerLost
-from netdyno.devices.device import DeviceInfo, LoadReading, Settings
+from netdyno.devices.agents import AgentDevice, LocalConnection
+from netdyno.devices.device import DeviceInfo, Settings
 from netdyno.devices.host import Host
 from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile, from_wire
 from netdyno.devices.rapl import rapl_meters
 from netdyno.devices.wire import Frame
-from netdyno.devices.worker import Crashed, Worker, python_worker
-from netdyno.devices.workers import Loaded, WorkerDevice
+from netdyno.devices.worker import Crashed, python_worker
 
 _PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
 
 
-class CpuDevice(WorkerDevice):
+class CpuDevice(AgentDevice):
     """The CPU of this machine.
 
     ``host`` is how it shows itself, ``sys`` where its energy counters are, ``lock_wait_s`` how long another user is
@@ -48,7 +48,7 @@ class CpuDevice(WorkerDevice):
         if identifier != self.kind:
             text = f"no such device: {identifier!r}; this machine's {self.kind} is {self.kind!r}"
             raise InputError(text, device=identifier)
-        super().__init__(identifier, silence_s)
+        super().__init__(identifier, LocalConnection(), silence_s)
         self._sys = sys
         self._host = Host() if host is None else host
         self._lock = DeviceLock("cpu", wait_s=lock_wait_s)
@@ -113,23 +113,6 @@ class CpuDevice(WorkerDevice):
         """End the workers and let other users in; sessions that are still open are gone then."""
         self.restart()
         self._lock.release()
-
-    def start_worker(self, kind: str, runtime: str) -> Worker:
-        """A process of this Python."""
-        module = {"work": "netdyno.devices.cpu_worker", "memory": "netdyno.devices.memory_worker"}[kind]
-        return python_worker(module, runtime)
-
-    def load_model(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
-        """Have a worker load an artifact; the file travels with the request."""
-        message = {"do": "load", "session": number, **model_message(artifact, settings)}
-        said = worker.ask(Frame(message, model_arrays(artifact)), timeout_s=self.silence_s).message
-        inputs = tuple(TensorSpec(name, tuple(shape), dtype) for name, shape, dtype in said["inputs"])
-        return Loaded(inputs, LoadReading(said["load_ms"], said["first_ms"]))
-
-    def measure_memory(self, worker: Worker, artifact: Artifact, settings: Settings) -> int:
-        """Have a worker measure an artifact's peak memory in bytes."""
-        request = Frame(model_message(artifact, settings), model_arrays(artifact))
-        return int(worker.ask(request, timeout_s=self.silence_s).message["bytes"])
 
 
 def model_message(artifact: Artifact, settings: Settings) -> dict[str, Any]:

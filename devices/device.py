@@ -27,10 +27,14 @@ DEVICES = Registry("device", "netdyno.devices")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a device runs an artifact; an empty ``runtime`` means the device's default for its format."""
+    """How a device runs an artifact; an empty ``runtime`` means the device's default for its format.
+
+    With ``cold_cache`` a GPU's L2 cache is emptied before each inference.
+    """
 
     runtime: str = ""
     threads: int = 1
+    cold_cache: bool = False
 
     def __post_init__(self) -> None:
         if self.threads < 1:

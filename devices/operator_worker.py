@@ -6,12 +6,14 @@ model is loaded once more without the profiler, and both take turns, so that dri
 
 from __future__ import annotations
 
+import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from netdyno.devices.cpu_worker import connect, load_model, refusal
+from netdyno.devices.agent.main import end_with, refusal
 from netdyno.devices.litert_profile import LiteRtProfiler
 from netdyno.devices.onnxruntime_profile import parse_profile
 from netdyno.devices.operators import OperatorProfile, OperatorTimes, to_wire
@@ -86,14 +88,26 @@ def profile(runtime: str, request: Frame) -> OperatorProfile:
         return OperatorProfile(profiler.operators(), whole_us)
 
 
+def load_model(runtime: str, message: dict[str, Any], data: bytes) -> Model:
+    """A model from its bytes, with the shapes and threads that the message gives.
+
+    Raises:
+        ModelError: the runtime refuses it; runtimes also raise types of their own.
+    """
+    shapes = {name: tuple(shape) for name, shape in message["shapes"].items()}
+    return Model(runtime, data, shapes, message["threads"])
+
+
 def main(runtime: str) -> None:
     """Answer one request."""
-    stream = connect()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+    stream = socket.socket(fileno=0)
+    end_with(stream.fileno())
     request = receive(stream)
     try:
         reply = to_wire(profile(runtime, request))
     except Exception as error:
-        reply = refusal(error)
+        reply = Frame({"refused": refusal(error)})
     send(stream, reply)
 
 

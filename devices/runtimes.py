@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import TensorSpec
 from netdyno.base.errors import ModelError
-from netdyno.devices import agent
+from netdyno.devices.agent import models
 from netdyno.devices.wire import DTYPES, MAX_RANK
 
 MAX_INPUT_BYTES = 1 << 30
@@ -32,7 +32,7 @@ class Model:
     """
 
     def __init__(self, runtime: str, data: bytes, shapes: Shapes, threads: int, **options: Any) -> None:
-        self.loaded = agent.RUNTIMES[runtime](data, threads, **options)
+        self.loaded = models.runtime_class(runtime, "cpu")(data, threads, **options)
         self.inputs = concrete(self.loaded.found, shapes)
         for name, dtype in self.loaded.results:
             require_dtype(name, dtype)
@@ -49,7 +49,7 @@ class Model:
 
     def time_runs(self, repeat: int) -> NDArray[np.int64]:
         """Latency of each of ``repeat`` inferences: ``(repeat,) int64``, ns."""
-        return np.array(agent.time_runs(self.run, repeat), np.int64)
+        return np.array(models.time_runs(self.run, repeat), np.int64)
 
 
 def concrete(found: Sequence[tuple[str, Sequence[Any], str]], shapes: Shapes) -> tuple[TensorSpec, ...]:

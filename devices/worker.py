@@ -136,10 +136,10 @@ class Worker:
         self._end()
 
 
-def python_worker(module: str, *arguments: str) -> Worker:
+def python_worker(module: str, *arguments: str, on_stdout: bool = False) -> Worker:
     """A worker that is one of netdyno's own modules, run by this Python."""
     options = ("-P", "-W", "ignore::DeprecationWarning")
-    return Worker([sys.executable, *options, "-m", module, *arguments])
+    return Worker([sys.executable, *options, "-m", module, *arguments], on_stdout=on_stdout)
 
 
 def _death(code: int, last_line: str) -> WorkerLost:

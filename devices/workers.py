@@ -99,6 +99,10 @@ class WorkerDevice(Device):
         except DeviceError as error:
             raise self.lost(artifact, error) from error
 
+    def workers(self, kind: str) -> list[Worker]:
+        """The workers of a kind, dead ones included."""
+        return [worker for (its_kind, _, _), worker in self._workers.items() if its_kind == kind]
+
     def restart(self) -> None:
         """End the workers; what is opened next starts new ones."""
         for worker in self._workers.values():

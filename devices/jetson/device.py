@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from netdyno.base.errors import DeviceError
+from netdyno.devices.agent.versions import trtexec_version
+from netdyno.devices.agents import CUDA
 from netdyno.devices.cpu import CpuDevice
+from netdyno.devices.device import DeviceInfo
 from netdyno.devices.jetson.host import JetsonHost
 from netdyno.devices.jetson.rails import Monitors, find_monitors
 from netdyno.devices.meters import Meter, SampledPower
+from netdyno.devices.nvidia.device import RUNTIMES
 from netdyno.devices.tree import LocalTree
 
 METER = "jetson-rails"
@@ -19,7 +24,7 @@ NO_TOTAL = "this board's power monitors do not make up a total: {}"
 
 
 class JetsonDevice(CpuDevice):
-    """This Jetson; ``root`` is where its ``/proc`` and ``/sys`` hang.
+    """This Jetson, its CPU's runtimes and TensorRT on its GPU; ``root`` is where its ``/proc`` and ``/sys`` hang.
 
     Raises:
         DeviceError: this is no Jetson.
@@ -39,6 +44,15 @@ class JetsonDevice(CpuDevice):
         host = JetsonHost(self._tree)
         super().__init__(identifier, host=host, lock_wait_s=lock_wait_s, silence_s=silence_s)
         self._monitors = require_jetson(host)
+        self._tensorrt = trtexec_version()
+        if self._tensorrt:
+            self.formats = {"tensorrt": RUNTIMES["tensorrt"], **self.formats}
+            self.places = {"tensorrt": CUDA}
+
+    def info(self) -> DeviceInfo:
+        """The board, its memory and system, and the versions of the runtimes."""
+        info = super().info()
+        return replace(info, versions={**info.versions, "tensorrt": self._tensorrt}) if self._tensorrt else info
 
     def meters(self) -> tuple[Meter, ...]:
         """The power of the whole board, sampled from its rails, where they make up a total."""
@@ -47,7 +61,8 @@ class JetsonDevice(CpuDevice):
         def read_w() -> float:
             return sum(rail.read_mw(self._tree) for rail in rails) / 1e3
 
-        return rail_meters(self._monitors, lambda note: SampledPower(METER, read_w, settle_s=SETTLE_S, note=note))
+        note = total_note(self._monitors)
+        return (SampledPower(METER, read_w, settle_s=SETTLE_S, note=note),) if rails else ()
 
     def meter_problems(self) -> Sequence[str]:
         """Why the rails do not tell the board's power."""
@@ -66,10 +81,9 @@ def require_jetson(host: JetsonHost) -> Monitors:
     return monitors
 
 
-def rail_meters(monitors: Monitors, make: Callable[[str], Meter]) -> tuple[Meter, ...]:
-    """The meter of a board's total, made with a note on what it holds; none where that cannot be told."""
-    names = " + ".join(rail.name for rail in monitors.total())
-    return (make(f"sampled power of {names}"),) if names else ()
+def total_note(monitors: Monitors) -> str:
+    """What the meter of a board's total holds."""
+    return f"sampled power of {' + '.join(rail.name for rail in monitors.total())}"
 
 
 def rail_problems(monitors: Monitors) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ import numpy as np
 import pytest
 
 from netdyno.base.errors import ModelError
-from netdyno.devices import agent
-from netdyno.devices.ssh import agent_text
+from netdyno.devices.ssh.address import Address
+from netdyno.devices.ssh.connection import agent_text
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Worker
 
@@ -41,10 +42,17 @@ def _pythons() -> dict[str, str]:
 PYTHONS = _pythons()
 
 
+def start(python: str, *arguments: str) -> Worker:
+    """The agent as a connection starts it: from its text alone."""
+    text = agent_text()
+    shell = Address("", "", "cpu", python).command(len(text), *(arguments or ("control",)))[-1]
+    return Worker(["sh", "-c", shell], on_stdout=True, preface=text)
+
+
 @pytest.fixture(params=sorted(PYTHONS, key=lambda text: tuple(map(int, text.split()))))
 def control(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Worker]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    worker = Worker([PYTHONS[request.param], str(agent.__file__), "control"], on_stdout=True)
+    worker = start(PYTHONS[request.param])
     yield worker
     worker.end()
 
@@ -54,7 +62,10 @@ def ask(worker: Worker, arrays: dict[str, Any] | None = None, **message: Any) ->
 
 
 def test_it_is_written_for_the_oldest() -> None:
-    ast.parse(agent_text(), feature_version=OLDEST)
+    sent, texts = json.loads(agent_text())
+    assert "netdyno.devices.agent.main" in texts
+    for text in (sent, *texts.values()):
+        ast.parse(text, feature_version=OLDEST)
 
 
 def test_what_it_answers(control: Worker, tmp_path: Path) -> None:
@@ -76,7 +87,7 @@ def test_what_it_answers(control: Worker, tmp_path: Path) -> None:
 
 def test_who_was_cut_off_gets_its_lock_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    dead, other, again = (Worker([sys.executable, agent.__file__, "control"], on_stdout=True) for _ in range(3))
+    dead, other, again = (start(sys.executable) for _ in range(3))
     lock = {"do": "lock", "device": "cpu"}
     assert ask(dead, client="me", **lock) == {"held": True}
     assert ask(other, client="another", **lock) == {"held": False}
@@ -101,10 +112,13 @@ def test_what_is_no_request_is_refused(control: Worker) -> None:
 
 
 def test_timing_under_any_python() -> None:
+    sent, texts = json.loads(agent_text())
+    program = "import json,sys,time; g={}; exec(json.loads(sys.argv[1])[0], g); "
+    program += "sys.meta_path.insert(0, g['Sent'](json.loads(sys.argv[1])[1])); "
+    program += "from netdyno.devices.agent.models import time_runs; print(*time_runs(lambda: time.sleep(0.01), 5))"
     for path in PYTHONS.values():
-        program = "import sys, time, runpy; sys.argv = ['x', 'none']; a = runpy.run_path({!r}, run_name='agent')"
-        program += "\nprint(*a['time_runs'](lambda: time.sleep(0.01), 5))"
+        command = [path, "-P", "-c"] if path == sys.executable else [path, "-c"]
         said = subprocess.run(
-            [path, "-c", program.format(agent.__file__)], capture_output=True, text=True, check=True
+            [*command, program, json.dumps([sent, texts])], capture_output=True, text=True, check=True, cwd="/"
         )
         assert all(9e6 < int(ns) < 1e9 for ns in said.stdout.split())

@@ -169,7 +169,7 @@ class TestLostWorkers:
         with CpuDevice(silence_s=60.0) as device, ThreadPoolExecutor() as pool:
             session = device.open(model("add"))
             session.peak_memory_bytes()
-            endless = replace(model("endless"), name="loop")
+            endless = replace(model("endless", x=(4,)), name="loop")
             workers = processes.of(os.getpid())
             call = pool.submit(device.peak_memory_bytes, endless, "onnxruntime", Settings())
             processes.wait_until(lambda: processes.of(os.getpid()) - workers)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import NetdynoError
-from netdyno.devices import ssh
-from netdyno.devices.ssh import SshDevice
+from netdyno.devices.ssh import connection, device, ssh_device
 from netdyno.devices.wire import Frame
 
 ABOUT = {"architecture": "x86_64", "kernel": "6.1", "usable_cpus": 2}
@@ -72,7 +71,7 @@ class Liar:
 
 def use() -> list[int]:
     """All that a device is asked; returns latencies."""
-    with SshDevice("ssh://board/cpu", lock_wait_s=0.0) as device:
+    with ssh_device("ssh://board/cpu", lock_wait_s=0.0) as device:
         json.dumps([device.info().facts, dict(device.state()), dict(device.info().versions)], allow_nan=False)
         with device.open(ARTIFACT) as session:
             assert session.peak_memory_bytes() is not None
@@ -81,7 +80,8 @@ def use() -> list[int]:
 
 @pytest.fixture(autouse=True)
 def _liar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "SshWorker", Liar)
+    for module in (connection, device):
+        monkeypatch.setattr(module, "SshWorker", Liar)
 
 
 def test_an_honest_one() -> None:

@@ -20,7 +20,7 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceBusy, DeviceError, InputError, ModelError, WorkerLost
 from netdyno.devices import Settings, open_device
 from netdyno.devices.cpu import CpuDevice
-from netdyno.devices.ssh import SshDevice
+from netdyno.devices.ssh import SshDevice, ssh_device
 from netdyno.devices.testing import Case, DeviceConformance
 
 Model = Callable[..., Artifact]
@@ -28,7 +28,7 @@ Model = Callable[..., Artifact]
 
 @pytest.fixture(scope="class")
 def device(ssh_server: Any) -> Iterator[SshDevice]:
-    with SshDevice(ssh_server.address()) as device:
+    with ssh_device(ssh_server.address()) as device:
         yield device
 
 
@@ -70,7 +70,7 @@ class TestSsh:
         assert kept.read_bytes() == artifact.data
         before = kept.stat().st_mtime_ns
         device.close()
-        with SshDevice(ssh_server.address()) as again:
+        with ssh_device(ssh_server.address()) as again:
             again.open(artifact).close()
         assert kept.stat().st_mtime_ns == before
         assert {path.name for path in ssh_server.cache.iterdir()} == {"models", "locks"}
@@ -80,14 +80,13 @@ class TestSsh:
         device.open(artifact).close()
         device.close()
         (ssh_server.cache / "models" / artifact.sha256).write_bytes(b"half")
-        with SshDevice(ssh_server.address()) as again, again.open(artifact) as session:
+        with ssh_device(ssh_server.address()) as again, again.open(artifact) as session:
             cases[0].check(session.run(cases[0].inputs), repeat=1)
 
     def test_a_model_that_kills_its_process(self, device: SshDevice, model: Model, ssh_server: Any) -> None:
         session = device.open(model("add"))
-        (worker,) = [
-            pid for pid in _agents() if _command(pid)[-2:] == ["work", "onnxruntime"] and _children(pid) == []
-        ]
+        command = ["watched", "onnxruntime", "cpu"]
+        (worker,) = [pid for pid in _agents() if _command(pid)[-3:] == command and _children(pid) == []]
         os.kill(worker, signal.SIGKILL)
         with pytest.raises(WorkerLost, match="was killed by SIGKILL"):
             session.run()
@@ -95,7 +94,7 @@ class TestSsh:
 
     def test_one_user_at_a_time(self, device: SshDevice, cases: list[Case], ssh_server: Any) -> None:
         device.hold()
-        with SshDevice(ssh_server.address(), lock_wait_s=0.6) as other, pytest.raises(DeviceBusy, match="in use"):
+        with ssh_device(ssh_server.address(), lock_wait_s=0.6) as other, pytest.raises(DeviceBusy, match="in use"):
             other.open(cases[0].artifact)
 
 
@@ -121,7 +120,7 @@ def _children(pid: int) -> list[int]:
 
 def test_a_cut_connection_is_a_lost_device(ssh_server: Any, model: Model) -> None:
     """Even amid an inference, and the other machine keeps no process of ours."""
-    with SshDevice(ssh_server.address()) as device:
+    with ssh_device(ssh_server.address()) as device:
         session = device.open(model("add"))
         timer = threading.Timer(0.5, ssh_server.kill)
         timer.start()
@@ -205,7 +204,7 @@ class TestWhatGoesWrong:
         try:
             big = Artifact(cases[0].artifact.data + b"\0" * 10_000, cases[0].artifact.format, "big")
             with (
-                SshDevice(ssh_server.address()) as device,
+                ssh_device(ssh_server.address()) as device,
                 pytest.raises(DeviceError, match="No space left on device"),
             ):
                 device.open(big, Settings())

@@ -16,7 +16,7 @@ from netdyno.devices.jetson.device import JetsonDevice
 from netdyno.devices.jetson.host import JetsonHost
 from netdyno.devices.jetson.rails import MODEL
 from netdyno.devices.meters import Trace
-from netdyno.devices.ssh import SshDevice
+from netdyno.devices.ssh import SshDevice, ssh_device
 from netdyno.devices.testing import DeviceConformance
 from netdyno.devices.tree import Snapshot
 
@@ -73,7 +73,7 @@ class TestJetsonOverSshConformance(DeviceConformance):
     @classmethod
     def device(cls, ssh_server: Any, board: Path) -> Iterator[SshDevice]:
         ssh_server.configure_client(root=board)
-        with SshDevice(ssh_server.address("jetson")) as device:
+        with ssh_device(ssh_server.address("jetson")) as device:
             yield device
         ssh_server.configure_client()
 
@@ -162,7 +162,7 @@ def test_power_of_the_rails_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
     write(tmp_path, FILES)
     ssh_server.configure_client(root=tmp_path)
     try:
-        with SshDevice(ssh_server.address("jetson")) as device:
+        with ssh_device(ssh_server.address("jetson")) as device:
             assert device.info().kind == "jetson"
             assert mean_power_w(device, tmp_path, 3.0) == pytest.approx(6.0, rel=0.05)
             (meter,) = device.meters()
@@ -172,7 +172,7 @@ def test_power_of_the_rails_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
                 meter.read_mj()
             write(tmp_path, {f"{MONITOR}/curr1_input": "nonsense"})
             time.sleep(0.2)
-            with pytest.raises(DeviceError, match="cannot be read any more"):
+            with pytest.raises(DeviceError, match="invalid literal"):
                 meter.read_mj()
     finally:
         ssh_server.configure_client()
@@ -180,4 +180,4 @@ def test_power_of_the_rails_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
 
 def test_another_machine_that_is_no_jetson(ssh_server: Any) -> None:
     with pytest.raises(DeviceError, match="no Jetson here"):
-        SshDevice(ssh_server.address("jetson"))
+        ssh_device(ssh_server.address("jetson"))

@@ -1,0 +1,68 @@
+"""The models that a worker keeps."""
+
+import struct
+from typing import Any, Dict, Tuple
+
+from netdyno.devices.agent.frames import Message, Raw
+from netdyno.devices.agent.models import clock_ns, runtime_class
+
+
+class Work:
+    """The loaded models of one runtime, by session number."""
+
+    def __init__(self, runtime: str, place: str) -> None:
+        self._make = runtime_class(runtime, place)
+        self._models: Dict[int, Any] = {}
+
+    def find(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """Load a model; returns its inputs and outputs as the runtime tells them."""
+        data = model_bytes(message, arrays)
+        start = clock_ns()
+        model = self._make(data, message["threads"], **message["options"])
+        self._models[message["session"]] = model
+        return {"inputs": model.found, "outputs": model.results, "load_ms": (clock_ns() - start) / 1e6}
+
+    def load(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """Get a model ready for inputs of these shapes, feed it, and run it once."""
+        model = self._models[message["session"]]
+        start = clock_ns()
+        model.allocate(message["shapes"])
+        allocated_ms = (clock_ns() - start) / 1e6
+        model.feed(arrays_of(arrays))
+        return {"load_ms": allocated_ms, "first_ms": model.time_runs(1)[0] / 1e6}
+
+    def run(self, message: Message, arrays: Dict[str, Raw]) -> Tuple[Message, Dict[str, Raw]]:
+        """Run a model ``repeat`` times, with new inputs if the frame brings any."""
+        model = self._models[message["session"]]
+        if arrays:
+            model.feed(arrays_of(arrays))
+        latency_ns = model.time_runs(message["repeat"])
+        outputs = {"output:" + name: _raw(value) for name, value in model.outputs().items()}
+        outputs["latency_ns"] = ("int64", (len(latency_ns),), struct.pack("<%dq" % len(latency_ns), *latency_ns))
+        return {}, outputs
+
+    def close(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """Free a model."""
+        model = self._models.pop(message["session"], None)
+        if model is not None:
+            model.close()
+        return {}
+
+
+def model_bytes(message: Message, arrays: Dict[str, Raw]) -> bytes:
+    """A model that came with its request, or that is kept here; the array is taken out."""
+    if "model" in arrays:
+        return arrays.pop("model")[2]
+    with open(message["path"], "rb") as file:
+        return file.read()
+
+
+def arrays_of(raw: Dict[str, Raw]) -> Dict[str, Any]:
+    """What has travelled, as NumPy's arrays."""
+    import numpy
+
+    return {name: numpy.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in raw.items()}
+
+
+def _raw(array: Any) -> Raw:
+    return array.dtype.name, array.shape, array.tobytes()

@@ -1,0 +1,122 @@
+"""Devices whose models run in processes of the agent, on this machine or at the other end of a connection."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.artifact import Artifact, TensorSpec
+from netdyno.base.errors import DeviceError, InputError, ModelError
+from netdyno.devices.device import LoadReading, Settings
+from netdyno.devices.runtimes import concrete, default_inputs, require_dtype
+from netdyno.devices.signature import signature
+from netdyno.devices.wire import Frame
+from netdyno.devices.worker import Worker, python_worker
+from netdyno.devices.workers import Loaded, WorkerDevice
+
+AGENT = "netdyno.devices.agent.main"
+CPU, CUDA = "cpu", "cuda"
+_TOLD = frozenset({"tensorrt"})
+"""Runtimes that have to be told what inputs and outputs a model has."""
+
+
+class Connection(ABC):
+    """A way to a machine; ``target`` is what messages call it."""
+
+    target: str
+
+    @abstractmethod
+    def start(self, *arguments: str) -> Worker:
+        """A process of the agent there."""
+
+
+class LocalConnection(Connection):
+    """The agent as a process of this Python."""
+
+    target = "this machine"
+
+    def start(self, *arguments: str) -> Worker:
+        """A process of the agent here."""
+        return python_worker(AGENT, *arguments, on_stdout=True)
+
+
+@contextmanager
+def understood(target: str) -> Iterator[None]:
+    """Whatever is made of an answer, what cannot be is the other end's fault."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, MemoryError) as error:
+        raise DeviceError(f"{target}: answered with something that is no answer ({type(error).__name__})") from error
+
+
+class AgentDevice(WorkerDevice):
+    """A device behind a connection; a subclass says what runs there, and on what.
+
+    ``places`` are the runtimes that do not run on the CPU, ``gpu`` the UUID of the GPU that they are to see.
+    """
+
+    places: Mapping[str, str] = {}
+    gpu: str = ""
+
+    def __init__(self, identifier: str, connection: Connection, silence_s: float) -> None:
+        super().__init__(identifier, silence_s)
+        self.connection = connection
+        self._inputs: dict[tuple[str, tuple[TensorSpec, ...]], tuple[TensorSpec, ...]] = {}
+
+    def start_worker(self, kind: str, runtime: str) -> Worker:
+        """A process of the agent for a runtime."""
+        gpu = (self.gpu,) if self.gpu else ()
+        return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *gpu)
+
+    def load_model(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+        """Have a worker load an artifact."""
+        try:
+            with understood(self.connection.target):
+                return self._load(worker, number, artifact, settings)
+        except ModelError:  # what it has found of the model is of no use any more
+            with contextlib.suppress(DeviceError):
+                worker.ask(Frame({"do": "close", "session": number}), timeout_s=self.silence_s)
+            raise
+
+    def measure_memory(self, worker: Worker, artifact: Artifact, settings: Settings) -> int:
+        """Have a worker measure an artifact's peak memory in bytes; open inputs were found when it was opened."""
+        inputs = self._inputs.get((artifact.sha256, artifact.inputs), artifact.inputs)
+        message, arrays = self._request(artifact, settings)
+        message["shapes"] = [spec.shape for spec in inputs]
+        said = worker.ask(Frame(message, arrays | default_inputs(inputs)), timeout_s=self.silence_s).message
+        with understood(self.connection.target):
+            return int(said["bytes"])
+
+    def model(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What hands an artifact to a worker: its bytes, which travel with the request."""
+        return {}, {"model": np.frombuffer(artifact.data, np.uint8)}
+
+    def _request(self, artifact: Artifact, settings: Settings) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        runtime = self.runtime_for(artifact, settings)
+        if settings.cold_cache and self.places.get(runtime, CPU) == CPU:
+            raise InputError(f"{self.id}: there is no way to empty the caches of a CPU", device=self.id)
+        options: dict[str, Any] = {"cold": True} if settings.cold_cache else {}
+        if runtime in _TOLD:
+            options["signature"] = signature(artifact)
+        message, arrays = self.model(artifact)
+        return message | {"threads": settings.threads, "options": options}, arrays
+
+    def _load(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+        message, arrays = self._request(artifact, settings)
+        request = Frame(message | {"do": "find", "session": number}, arrays)
+        found = worker.ask(request, timeout_s=self.silence_s).message
+        shapes = {spec.name: spec.shape for spec in artifact.inputs}
+        inputs = concrete([(str(name), sides, str(dtype)) for name, sides, dtype in found["inputs"]], shapes)
+        for name, dtype in found["outputs"]:
+            require_dtype(str(name), str(dtype))
+        self._inputs[artifact.sha256, artifact.inputs] = inputs
+        load = {"do": "load", "session": number, "shapes": [spec.shape for spec in inputs]}
+        said = worker.ask(Frame(load, default_inputs(inputs)), timeout_s=self.silence_s).message
+        load_ms, first_ms = float(found["load_ms"]) + float(said["load_ms"]), float(said["first_ms"])
+        return Loaded(inputs, LoadReading(load_ms, first_ms))
