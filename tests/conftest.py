@@ -147,20 +147,21 @@ class SshServer:
         (folder / "sshd_config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
             f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
-            f"MaxStartups 100\nAcceptEnv NETDYNO_ROOT\nSetEnv XDG_CACHE_HOME={folder}/cache\n"
+            "MaxStartups 100\nAcceptEnv NETDYNO_ROOT LD_LIBRARY_PATH STUB_GPUS\n"
+            f"SetEnv XDG_CACHE_HOME={folder}/cache\n"
         )
         self.configure_client()
         (folder / "bin").mkdir()
         (folder / "bin/ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')
         (folder / "bin/ssh").chmod(0o755)
 
-    def configure_client(self, root: Path | None = None) -> None:
-        """What ``ssh`` is told; with a ``root`` the agent looks for ``/proc`` and ``/sys`` there."""
+    def configure_client(self, **environment: str) -> None:
+        """What ``ssh`` is told; what it starts has this environment."""
         folder = self.folder
         (folder / "ssh_config").write_text(
             f"Host *\n  IdentityFile {folder}/user\n  IdentitiesOnly yes\n"
             f"  UserKnownHostsFile {folder}/known\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking accept-new\n"
-            + (f"  SetEnv NETDYNO_ROOT={root}\n" if root else "")
+            + (f"  SetEnv {' '.join(f'{k}={v}' for k, v in environment.items())}\n" if environment else "")
         )
 
 

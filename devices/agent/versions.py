@@ -56,10 +56,10 @@ def trtexec_version() -> str:
 
 
 def _dotted(digits: str) -> str:
-    """8502 is 8.5.2; from 10 on two digits each: 100800 is 10.8.0."""
-    width = 2 if len(digits) > 4 else 1
-    parts = (digits[: -2 * width], digits[-2 * width : -width], digits[-width:])
-    return ".".join(str(int(part)) for part in parts)
+    """8502 is 8.5.2, one digit for the minor version; from 10 on it has two: 100800 is 10.8.0."""
+    minor = len(digits) - 2
+    major = minor - (2 if len(digits) > 4 else 1)
+    return ".".join(str(int(part)) for part in (digits[:major], digits[major:minor], digits[minor:]))
 
 
 def _torch_version() -> str:

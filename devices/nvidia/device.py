@@ -19,9 +19,7 @@ from netdyno.devices.worker import Worker
 RUNTIMES = {"torch": "onnx", "onnxruntime": "onnx", "tensorrt": "onnx"}
 """What may run on a GPU, the default first: PyTorch replays whole graphs, ONNX Runtime is what many apps ship, and
 TensorRT is the fastest but takes seconds for each model and call."""
-NO_RUNTIME = (
-    "none of the runtimes for it: install PyTorch or onnxruntime-gpu built for CUDA, or TensorRT with trtexec"
-)
+NO_RUNTIME = "no runtime for it: install PyTorch or onnxruntime-gpu built for CUDA, or TensorRT with trtexec"
 _ASK_S = 60.0
 
 

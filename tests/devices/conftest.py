@@ -109,6 +109,18 @@ def _linear() -> Any:
     return builder.build(builder.linear(builder.input("x", (1, 3)), weight, np.ones(2, np.float32), name="y"))
 
 
+@pytest.fixture(scope="session")
+def trtexec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder to be put on a PATH: a stand-in for ``trtexec``, and a Python that has done so."""
+    folder = tmp_path_factory.mktemp("trtexec")
+    program = Path(__file__).with_name("trtexec.py")
+    (folder / "trtexec").write_text(f'#!/bin/sh\nexec {sys.executable} -P {program} "$@"\n')
+    (folder / "python").write_text(f'#!/bin/sh\nPATH="{folder}:$PATH" exec {sys.executable} "$@"\n')
+    for name in ("trtexec", "python"):
+        (folder / name).chmod(0o755)
+    return folder
+
+
 _MODELS = {
     "add": _add,
     "dynamic": _dynamic,

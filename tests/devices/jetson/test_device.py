@@ -72,7 +72,7 @@ class TestJetsonOverSshConformance(DeviceConformance):
     @pytest.fixture(scope="class")
     @classmethod
     def device(cls, ssh_server: Any, board: Path) -> Iterator[SshDevice]:
-        ssh_server.configure_client(root=board)
+        ssh_server.configure_client(NETDYNO_ROOT=str(board))
         with ssh_device(ssh_server.address("jetson")) as device:
             yield device
         ssh_server.configure_client()
@@ -160,7 +160,7 @@ def test_power_of_the_rails(tmp_path: Path) -> None:
 
 def test_power_of_the_rails_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
     write(tmp_path, FILES)
-    ssh_server.configure_client(root=tmp_path)
+    ssh_server.configure_client(NETDYNO_ROOT=str(tmp_path))
     try:
         with ssh_device(ssh_server.address("jetson")) as device:
             assert device.info().kind == "jetson"

@@ -59,7 +59,8 @@ class Driver:
 
 
 @pytest.fixture(scope="session")
-def _library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+def stub_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the scripted driver's libraries are, for a process that finds them by LD_LIBRARY_PATH."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler here to make the scripted NVML with: apt install gcc libc6-dev")
@@ -67,8 +68,23 @@ def _library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     source = Path(__file__).with_name("stub.c")
     options = ("-O1", "-Wall", "-shared", "-fPIC", "-Wl,-soname,libnvidia-ml.so.1")
     subprocess.run([compiler, *options, "-o", str(path), str(source), "-lm"], check=True)
+    return path.parent
+
+
+@pytest.fixture(scope="session")
+def _library(stub_folder: Path) -> ctypes.CDLL:
     # A library of this name that is loaded already is the one that the package finds.
-    return ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    return ctypes.CDLL(str(stub_folder / "libnvidia-ml.so.1"), mode=ctypes.RTLD_GLOBAL)
+
+
+@pytest.fixture(scope="class")
+def driver_of_class(_library: ctypes.CDLL) -> Iterator[Driver]:
+    """The scripted driver for all tests of a class; there is none again afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        driver = Driver(_library)
+        yield driver
+        driver.remove()
 
 
 @pytest.fixture
@@ -98,4 +114,10 @@ def nvml(driver: Driver) -> Iterator[Callable[..., Nvml]]:
 @pytest.fixture
 def gpu_script() -> Callable[..., Script]:
     """Makes the script of a GPU; by default one that works well."""
+    return make_script
+
+
+@pytest.fixture(scope="session")
+def script_of_class() -> Callable[..., Script]:
+    """The same for fixtures of a class."""
     return make_script

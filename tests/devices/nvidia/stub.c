@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -66,6 +67,18 @@ static double seen_s(const Script *s) {
 static uint32_t power_mw(const Gpu *gpu) {
     double end = seen_s(&gpu->script), sense = gpu->script.sense_s;
     return gpu->script.zero ? 0 : (uint32_t)(1e3 * (energy_j(gpu, end) - energy_j(gpu, end - sense)) / sense);
+}
+
+/* A process that nobody scripts has as many plain GPUs as STUB_GPUS says. */
+__attribute__((constructor)) static void start(void) {
+    const char *count = getenv("STUB_GPUS");
+    if (!count) return;
+    stub_devices(atoi(count));
+    for (int i = 0; i < devices; i++) {
+        Script script = {"Stub GPU", "", 60, 300, 0.1, 0.1, 0, 0, 0.025, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 400000};
+        snprintf(script.uuid, sizeof script.uuid, "GPU-%08x-0000", i);
+        stub_script(i, &script);
+    }
 }
 
 int nvmlInitWithFlags(unsigned flags) { (void)flags; return devices < 0 ? 9 /* driver not loaded */ : SUCCESS; }
