@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import DeviceError, InputError, ModelError
 from netdyno.devices.device import LoadReading, Settings
+from netdyno.devices.operators import OperatorProfile, OperatorTimes
 from netdyno.devices.runtimes import concrete, default_inputs, require_dtype
 from netdyno.devices.signature import signature
 from netdyno.devices.wire import Frame
@@ -22,6 +23,8 @@ from netdyno.devices.workers import Loaded, WorkerDevice
 
 AGENT = "netdyno.devices.agent.main"
 CPU, CUDA = "cpu", "cuda"
+_PROFILED = "tensorrt"
+_LONGEST_US = 1e12
 _TOLD = frozenset({"tensorrt"})
 """Runtimes that have to be told what inputs and outputs a model has."""
 
@@ -92,6 +95,24 @@ class AgentDevice(WorkerDevice):
         said = worker.ask(Frame(message, arrays | default_inputs(inputs)), timeout_s=self.silence_s).message
         with understood(self.connection.target):
             return int(said["bytes"])
+
+    def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
+        """Times of each of an engine's layers from TensorRT's profiler; see :meth:`Device.profile_operators`.
+
+        It tells only means, so each is that of all inferences of a call.
+        """
+        runtime = self.runtime_for(artifact, settings)
+        if runtime != _PROFILED:
+            return super().profile_operators(artifact, settings, inferences)
+        with self.open(artifact, settings) as session:
+            said = session.ask({"do": "operators"}, inferences).message
+            with understood(self.connection.target):
+                told = [(str(name), float(mean_us)) for name, mean_us in said["operators"]]
+                if not told or not all(0 <= mean_us < _LONGEST_US for _, mean_us in told):
+                    raise ValueError("times that nothing takes")
+            whole_us = (session.run(repeat=inferences).latency_ns / 1e3).tolist()
+        operators = [OperatorTimes("layer", name, "TensorRT", latency_us=[mean_us]) for name, mean_us in told]
+        return OperatorProfile(operators, whole_us)
 
     def model(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What hands an artifact to a worker: its bytes, which travel with the request."""

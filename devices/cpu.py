@@ -93,8 +93,10 @@ class CpuDevice(AgentDevice):
 
     def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
         """Times of each operator; see :meth:`Device.profile_operators`. Each call has a process of its own."""
-        self.hold()
         runtime = self.runtime_for(artifact, settings)
+        if runtime in self.places:
+            return super().profile_operators(artifact, settings, inferences)
+        self.hold()
         worker = python_worker("netdyno.devices.operator_worker", runtime)
         message = model_message(artifact, settings) | {"inferences": inferences}
         try:

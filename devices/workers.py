@@ -7,6 +7,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +65,7 @@ class WorkerDevice(Device):
     def measure_memory(self, worker: Worker, artifact: Artifact, settings: Settings) -> int:
         """Have a worker measure an artifact's peak memory in bytes; raises as :meth:`load_model` does."""
 
-    def open(self, artifact: Artifact, settings: Settings = DEFAULT_SETTINGS) -> Session:
+    def open(self, artifact: Artifact, settings: Settings = DEFAULT_SETTINGS) -> WorkerSession:
         """Load an artifact in the worker of these settings.
 
         Raises:
@@ -158,20 +159,29 @@ class WorkerSession(Session):
             raise InputError(f"repeat must be at least 1, not {repeat}", artifact=self._artifact.name)
         if inputs is not None:
             self._check(inputs)
-        message = {"do": "run", "session": self._number, "repeat": int(repeat)}
-        timeout_s = self._device.silence_s + _SLOWER_THAN_FIRST * self.load.first_ms * repeat / 1e3
-        try:
-            reply = self._worker.ask(Frame(message, inputs or {}), timeout_s=timeout_s)
-        except ModelError as error:
-            raise self._device.refused(self._artifact, f"{self._runtime} cannot run it: {error}") from error
-        except DeviceError as error:
-            raise self._device.lost(self._artifact, error) from error
-        arrays = dict(reply.arrays)
+        arrays = dict(self.ask({"do": "run"}, repeat, inputs or {}).arrays)
         latency_ns = arrays.pop("latency_ns", np.zeros(0))
         if latency_ns.dtype != np.int64 or latency_ns.shape != (repeat,) or not (latency_ns > 0).all():
             text = f"{self._artifact.name}: the worker told times that nothing takes"
             raise DeviceError(text, device=self._device.id, artifact=self._artifact.name)
         return Samples(latency_ns, {name.removeprefix("output:"): value for name, value in arrays.items()})
+
+    def ask(self, message: dict[str, Any], repeat: int, inputs: Mapping[str, NDArray[Any]] | None = None) -> Frame:
+        """What the worker answers about its model, after ``repeat`` inferences.
+
+        Raises:
+            ModelError: the runtime refuses what was asked.
+            DeviceError: the worker is lost, or the way to it.
+        """
+        self._require_open()
+        request = Frame({**message, "session": self._number, "repeat": int(repeat)}, inputs or {})
+        timeout_s = self._device.silence_s + _SLOWER_THAN_FIRST * self.load.first_ms * repeat / 1e3
+        try:
+            return self._worker.ask(request, timeout_s=timeout_s)
+        except ModelError as error:
+            raise self._device.refused(self._artifact, f"{self._runtime} cannot run it: {error}") from error
+        except DeviceError as error:
+            raise self._device.lost(self._artifact, error) from error
 
     def peak_memory_bytes(self) -> int:
         """Peak memory of the artifact; see :meth:`WorkerDevice.peak_memory_bytes`."""

@@ -30,6 +30,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from netdyno.base.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -68,6 +70,16 @@ class Graph:
             last[node.output] = position
             last.update(dict.fromkeys(node.inputs, position))
         return last | dict.fromkeys(self.outputs, len(self.nodes))
+
+    def batched(self, batch: int) -> Graph:
+        """The same graph for this many inputs at a time; every activation has the batch first.
+
+        Raises:
+            InputError: fewer than one.
+        """
+        if batch < 1:
+            raise InputError(f"the batch must be at least 1, not {batch}")
+        return replace(self, shapes={name: (batch * shape[0], *shape[1:]) for name, shape in self.shapes.items()})
 
     def peak_activation_bytes(self) -> int:
         """Largest sum of live FP32 activations in execution order, input and output included, none in place."""

@@ -79,6 +79,7 @@ def profile(
     *,
     runtime: str = "",
     threads: int = 1,
+    batch: int = 1,
     budget_s: float | None = None,
     networks: bool = True,
     out: str | Path | None = None,
@@ -100,7 +101,8 @@ def profile(
 
     chosen = check_metrics(metrics)
     method = Method(budget_s=budget_s, memory="memory" in chosen, energy_windows=2 * ("energy" in chosen))
-    run = Profiling(device, Settings(runtime, threads), method, Path(out) if out is not None else None)
+    folder = Path(out) if out is not None else None
+    run = Profiling(device, Settings(runtime, threads), method, folder, batch=batch)
     measured = Networks() if networks else NO_NETWORKS
     return profile_space(space, run, subject=format_space(space), networks=measured)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from netdyno.base.errors import NetdynoError
 from netdyno.devices.device import Device, Settings, open_device
+from netdyno.devices.host import Host
 from netdyno.devices.jetson import find_monitors
+from netdyno.devices.meters import Meter
 from netdyno.devices.nvidia import Gpu, Nvml, power_meter
-from netdyno.devices.rapl import rapl_meters
 from netdyno.devices.tree import LocalTree, Tree
 from netdyno.exporters.writers import write
 from netdyno.profiler.layers import Overhead
@@ -34,22 +35,39 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything that netdyno knows to look for here."""
-    return [*_cpu(), *_energy(), *_gpus(), *_jetson(LocalTree()), *_extras()]
+    return [*examine_device("cpu"), *_governor(), *_gpus(), *_jetson(LocalTree()), *_ssh(), *_extras()]
 
 
-def _cpu() -> list[Finding]:
-    with open_device("cpu") as device:
-        info, state = device.info(), device.state()
-        found = [Finding("device cpu", True, info.name)]
-        found += [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
-    governor = state.get("governor")
-    if governor is None:
-        found.append(Finding("CPU governor", False, "not readable (a virtual machine?): clock changes go unseen"))
-    else:
-        steady = governor == "performance"
-        advice = "" if steady else "; `cpupower frequency-set -g performance` makes latencies steadier"
-        found.append(Finding("CPU governor", steady, f"{governor}{advice}"))
+def examine_device(identifier: str) -> list[Finding]:
+    """A device, each of its runtimes, which really run the empty graph, and what tells its energy."""
+    try:
+        with open_device(identifier) as device:
+            found = [Finding(f"device {identifier}", True, device.info().name)]
+            found += [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
+            found += [_meter(identifier, meter) for meter in device.meters()]
+            found += [Finding(f"energy of {identifier}", False, reason) for reason in device.meter_problems()]
+    except NetdynoError as error:
+        return [Finding(f"device {identifier}", False, str(error))]
     return found
+
+
+def _meter(identifier: str, meter: Meter) -> Finding:
+    """Whether a meter really reads."""
+    try:
+        meter.read_mj()
+    except NetdynoError as error:
+        return Finding(f"energy {meter.name} of {identifier}", False, str(error))
+    note = f"; {meter.note}" if meter.note else ""
+    return Finding(f"energy {meter.name} of {identifier}", True, f"readable: profile --metrics energy{note}")
+
+
+def _governor() -> list[Finding]:
+    governor = Host().state().get("governor")
+    if governor is None:
+        return [Finding("CPU governor", False, "not readable (a virtual machine?): clock changes go unseen")]
+    steady = governor == "performance"
+    advice = "" if steady else "; `cpupower frequency-set -g performance` makes latencies steadier"
+    return [Finding("CPU governor", steady, f"{governor}{advice}")]
 
 
 def _runtime(device: Device, runtime: str, file_format: str) -> Finding:
@@ -63,34 +81,34 @@ def _runtime(device: Device, runtime: str, file_format: str) -> Finding:
     return Finding(f"runtime {runtime}", True, detail)
 
 
-def _energy() -> list[Finding]:
-    meters, reasons = rapl_meters(Path("/sys"))
-    found = [Finding(f"energy {meter.name}", True, "readable: profile --metrics energy") for meter in meters]
-    return found + [Finding("energy of this CPU", False, reason) for reason in reasons]
-
-
 def _gpus() -> list[Finding]:
-    """Each NVIDIA GPU that programs here see, and what tells its energy."""
+    """Each NVIDIA GPU that programs here see; what its driver tells even where nothing runs on it."""
     found = []
     try:
         with Nvml() as nvml:
             for number in range(len(nvml.visible())):
-                found += _gpu(nvml, f"cuda:{number}")
+                found += [*examine_device(f"cuda:{number}"), *_driver(nvml, f"cuda:{number}")]
     except NetdynoError as error:
         return [*found, Finding("NVIDIA GPUs", False, str(error))]
     return found or [Finding("NVIDIA GPUs", False, "the driver is there, but no GPU is visible to programs")]
 
 
-def _gpu(nvml: Nvml, identifier: str) -> list[Finding]:
+def _driver(nvml: Nvml, identifier: str) -> list[Finding]:
     try:
         gpu = Gpu(nvml, identifier)
         meter, reasons = power_meter(gpu)
     except NetdynoError as error:
-        return [Finding(f"GPU {identifier}", False, str(error))]
-    found = [Finding(f"GPU {identifier}", True, f"{gpu.name}, driver {gpu.facts().get('driver', 'unknown')}")]
-    if meter is None:
-        return [*found, Finding(f"energy {identifier}", False, "; ".join(reasons))]
-    return [*found, Finding(f"energy {meter.name} of {identifier}", True, meter.note or "an energy counter")]
+        return [Finding(f"driver of {identifier}", False, str(error))]
+    detail = f"{gpu.name}, driver {gpu.facts().get('driver', 'unknown')}, energy: "
+    detail += f"{meter.name} ({meter.note or 'a counter'})" if meter else "; ".join(reasons)
+    return [Finding(f"driver of {identifier}", meter is not None, detail)]
+
+
+def _ssh() -> list[Finding]:
+    """The way to devices of other machines, and to GPUs there."""
+    if shutil.which("ssh") is None:
+        return [Finding("devices over ssh", False, "there is no ssh here: install the system's OpenSSH client")]
+    return [Finding("devices over ssh", True, "doctor --device ssh://USER@HOST/cpu (or jetson, cuda:0) says more")]
 
 
 def _jetson(tree: Tree) -> list[Finding]:

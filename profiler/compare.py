@@ -34,7 +34,7 @@ FREEDOM = 2 * (LENT + 2)
 """Degrees of freedom of a difference between two rows of three starts each."""
 MEDIAN_VARIANCE = math.pi / 2
 """Variance of a median over that of a mean, of many normal values; of three it is 1.35."""
-COMPARABLE = ("device", "runtime", "threads", "batch", "precision")
+COMPARABLE = ("device", "runtime", "threads", "batch", "precision", "l2")
 SHORT = {metric.rpartition("_")[0]: metric for metric in METRICS}
 """``latency`` for ``latency_ms`` and so on, as the command line names metrics."""
 

@@ -59,11 +59,11 @@ class Method:
             raise InputError(f"the budget must be positive, not {self.budget_s:g} s")
 
 
-METRICS = ("latency", "memory", "energy")
+METRICS = ("latency", "memory", "energy", "power")
 
 
 def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
-    """The metrics to measure; latency always is.
+    """The metrics to measure; latency always is, and power is energy over time.
 
     Raises:
         UnknownName: a metric that is not measured here.
@@ -71,7 +71,7 @@ def check_metrics(metrics: Iterable[str]) -> frozenset[str]:
     chosen = frozenset({"latency", *metrics})
     for metric in sorted(chosen.difference(METRICS)):
         raise UnknownName("metric", metric, METRICS)
-    return chosen
+    return chosen | ({"energy"} if "power" in chosen else set())
 
 
 class Bench:

@@ -63,10 +63,10 @@ def _profile(layers: Iterable[Layer], networks: Mapping[str, Graphs], run: Profi
     by_key = {layer.key: layer for layer in (Overhead(), *layers)}
     roles = {name: role for role, graphs in networks.items() for name in graphs}
     candidates: dict[str, Callable[[], Artifact]] = {
-        key: partial(_lowered, layer, file_format) for key, layer in by_key.items()
+        key: partial(_lowered, layer, file_format, run.batch) for key, layer in by_key.items()
     }
     for graphs in networks.values():
-        candidates |= {name: partial(_written, graph, file_format) for name, graph in graphs.items()}
+        candidates |= {name: partial(_written, graph, file_format, run.batch) for name, graph in graphs.items()}
     readings = run.measure(candidates, subject, {name: RANKS[role] for name, role in roles.items()})
     for name, role in roles.items():
         if readings.rows[name]["method"] == "measured":
@@ -88,7 +88,7 @@ def profile_networks(graphs: Mapping[str, Graph], run: Profiling) -> pd.DataFram
         DeviceError: the device was lost.
     """
     run, file_format = run.on_runtime()
-    candidates = {name: partial(write, graph, file_format) for name, graph in graphs.items()}
+    candidates = {name: partial(write, graph.batched(run.batch), file_format) for name, graph in graphs.items()}
     return make_rows("genes", run.measure(candidates, "networks").rows)
 
 
@@ -103,12 +103,12 @@ def profile_artifacts(artifacts: Mapping[str, Artifact], run: Profiling) -> Look
     return LookupTable("models", readings.conditions, empty_rows("layer"), networks, samples)
 
 
-def _lowered(layer: Layer, format: str) -> Artifact:
-    return write(lower(layer), format)
+def _lowered(layer: Layer, format: str, batch: int) -> Artifact:
+    return write(lower(layer).batched(batch), format)
 
 
-def _written(graph: Callable[[], Graph], format: str) -> Artifact:
-    return write(graph(), format)
+def _written(graph: Callable[[], Graph], format: str, batch: int) -> Artifact:
+    return write(graph().batched(batch), format)
 
 
 def _self(artifact: Artifact) -> Artifact:

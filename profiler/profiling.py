@@ -39,7 +39,8 @@ class Readings:
 class Profiling:
     """On what, how and where candidates are measured.
 
-    With ``out`` the journal is kept in that folder, and the same run again goes on from it unless it is ``fresh``.
+    ``batch`` inputs make one inference. With ``out`` the journal is kept in that folder, and the same run again goes
+    on from it unless it is ``fresh``.
     """
 
     device: Device
@@ -47,6 +48,7 @@ class Profiling:
     method: Method = DEFAULT_METHOD
     out: Path | None = None
     fresh: bool = False
+    batch: int = 1
     progress: Progress = field(default=silent)
 
     def on_runtime(self) -> tuple[Profiling, str]:
@@ -68,7 +70,7 @@ class Profiling:
         """
         if self.method.energy_windows:
             require_meter(self.device)  # before minutes of other readings
-        conditions = describe(self.device, self.settings, subject)
+        conditions = describe(self.device, self.settings, subject, self.batch)
         self.device.hold()  # nobody else may write the journal, or load the device, from here on
         before = dict(self.device.state())
         with TemporaryDirectory() as scratch:
@@ -87,7 +89,7 @@ class Profiling:
         return Readings(rows, used, conditions | states)
 
 
-def describe(device: Device, settings: Settings, subject: str) -> dict[str, Any]:
+def describe(device: Device, settings: Settings, subject: str, batch: int = 1) -> dict[str, Any]:
     """The conditions that make readings comparable: device, runtime, versions, threads, batch, precision."""
     info = device.info()
     return {
@@ -95,8 +97,9 @@ def describe(device: Device, settings: Settings, subject: str) -> dict[str, Any]
         "device": {"id": info.id, "kind": info.kind, "name": info.name, **info.facts},
         "runtime": settings.runtime,
         "threads": settings.threads,
-        "batch": 1,
+        "batch": batch,
         "precision": "fp32",
+        **({"l2": "cold" if settings.cold_cache else "warm"} if info.kind == "cuda" or settings.cold_cache else {}),
         "versions": {**info.versions, "netdyno": version("netdyno")},
     }
 

@@ -56,6 +56,8 @@ def parse_address(identifier: str) -> Address:
         InputError: it is none.
     """
     found = _IDENTIFIER.fullmatch(identifier)
+    if identifier == "ssh":
+        raise InputError(f"which machine? {_FORMS}", device=identifier)
     if found is None:
         raise InputError(f"not an address: {identifier!r}; it is {_FORMS}", device=identifier)
     return Address(found["target"], found["port"] or "", found["device"], found["python"] or "python3")

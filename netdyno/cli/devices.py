@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from netdyno.cli.console import Json, emit, print_table, say
 
 
@@ -13,8 +17,9 @@ def devices(as_json: Json = False) -> None:
     found = []
     for name in DEVICES.names():
         try:
-            with open_device(name) as device:
-                found.append((device.info(), list(device.formats)))
+            for identifier in getattr(DEVICES.load(name), "identifiers", lambda alone=name: [alone])():
+                with open_device(identifier) as device:
+                    found.append((device.info(), list(device.formats)))
         except NetdynoError as error:
             say(f"{name}: {error}")
     if as_json:
@@ -23,11 +28,16 @@ def devices(as_json: Json = False) -> None:
     print_table(("id", "name", "runtimes"), [(i.id, i.name, " ".join(runs)) for i, runs in found])
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    device: Annotated[
+        list[str] | None, typer.Option(help="Examine only this one, such as ssh://user@host/cpu; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Say what this machine can measure, what it cannot, and what would change that."""
-    from netdyno.doctor import examine
+    from netdyno.doctor import examine, examine_device
 
-    findings = examine()
+    findings = [finding for name in device for finding in examine_device(name)] if device else examine()
     if as_json:
         emit({"findings": [{"what": f.what, "ok": f.ok, "detail": f.detail} for f in findings]})
         return

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from netdyno.profiler.measure import Method
 
 Device = Annotated[str, typer.Option(help="Device to measure on; see `netdyno devices`.")]
-Runtime = Annotated[str, typer.Option(help="onnxruntime or litert; by default the device's own choice.")]
+Runtime = Annotated[
+    str, typer.Option(help="onnxruntime, litert, torch or tensorrt; by default the device's own choice.")
+]
 Threads = Annotated[int, typer.Option(help="Threads that the runtime may use.")]
 SUFFIXES = (".onnx", ".tflite")
 
@@ -34,7 +36,9 @@ def profile(
     device: Device = "cpu",
     runtime: Runtime = "",
     threads: Threads = 1,
-    metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory, energy.")] = "latency,memory",
+    batch: Annotated[int, typer.Option(help="Of a space: inputs that make one inference.")] = 1,
+    cold_cache: Annotated[bool, typer.Option(help="On a GPU: empty its L2 cache before each inference.")] = False,
+    metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory, energy, power.")] = "latency,memory",
     resolution: Annotated[list[int] | None, typer.Option(help="Of a space: only this one; repeatable.")] = None,
     input_shape: Annotated[
         list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
@@ -61,10 +65,12 @@ def profile(
     seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
-    settings = Settings(runtime, threads)
+    settings = Settings(runtime, threads, cold_cache)
     if any(_is_model(target) for target in targets):
         if resolution:
             raise InputError("--resolution is for spaces; give a model its --input-shape")
+        if batch != 1:
+            raise InputError("--batch is for spaces; give a model its --input-shape")
         if "energy" in measured:
             raise InputError("--metrics energy is for spaces")
         if out is not None:
@@ -84,7 +90,7 @@ def profile(
     with open_device(device) as opened:
         if method.energy_windows:
             require_meter(opened)
-        _profile_space(space, opened, settings, method, networks, out, not resume, as_json)
+        _profile_space(space, opened, settings, batch, method, networks, out, not resume, as_json)
 
 
 def _is_model(target: str) -> bool:
@@ -111,6 +117,7 @@ def _profile_space(
     space: Space,
     device: Any,
     settings: Settings,
+    batch: int,
     method: Method,
     networks: bool,
     out: Path | None,
@@ -126,10 +133,11 @@ def _profile_space(
 
     runtime, _ = choose_runtime(device, settings)
     where = re.sub(r"[^\w.-]", "-", device.id)
-    folder = require_writable(out or Path(f"{space.name}-{where}-{runtime}-t{settings.threads}"))
+    apart = f"t{settings.threads}" + (f"-b{batch}" if batch != 1 else "") + ("-cold" if settings.cold_cache else "")
+    folder = require_writable(out or Path(f"{space.name}-{where}-{runtime}-{apart}"))
     try:
         with progress() as tell:
-            run = Profiling(device, settings, method, folder, fresh, tell)
+            run = Profiling(device, settings, method, folder, fresh, batch, tell)
             measured = Networks() if networks else NO_NETWORKS
             table = profile_space(space, run, subject=format_space(space), networks=measured)
     except DeviceError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
 
 from netdyno.base.errors import InputError
@@ -72,3 +73,20 @@ def test_unknown_operator_is_one_clear_line(file_format):
     with pytest.raises(InputError, match=f"no operator 'softmax' in the {file_format} writer") as caught:
         write(graph, file_format)
     assert caught.value.layer == "y"
+
+
+def test_a_batch_computes_what_its_parts_compute(operator_graph, file_format, run, inputs_of):
+    """Three times the inputs in one file are three times the outputs."""
+    batched = operator_graph.batched(3)
+    parts = [inputs_of(operator_graph, seed=seed) for seed in range(3)]
+    together = {name: np.concatenate([part[name] for part in parts]) for name in operator_graph.inputs}
+    outputs = run(write(batched, file_format), together)
+    alone = [run(write(operator_graph, file_format), part) for part in parts]
+    for name in operator_graph.outputs:
+        assert outputs[name].shape == batched.shapes[name]
+        np.testing.assert_allclose(outputs[name], np.concatenate([one[name] for one in alone]), rtol=1e-4, atol=1e-5)
+
+
+def test_no_batch_of_nothing(operator_graph):
+    with pytest.raises(InputError, match="at least 1, not 0"):
+        operator_graph.batched(0)

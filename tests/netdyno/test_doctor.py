@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 from netdyno.devices.tree import Snapshot
-from netdyno.doctor import _jetson, examine
+from netdyno.doctor import _jetson, examine, examine_device
 
 ORIN = "/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
 
@@ -10,8 +12,8 @@ def test_every_meter_is_spoken_of() -> None:
     """For each one whether it is there, and if not, why or what would bring it."""
     findings = examine()
     said = {finding.what.split(" ")[0] for finding in findings}
-    assert {"device", "runtime", "CPU", "energy", "rails"} <= said
-    assert said & {"NVIDIA", "GPU"}
+    assert {"device", "devices", "runtime", "CPU", "energy", "rails"} <= said
+    assert said & {"NVIDIA", "driver"}
     assert all(finding.detail for finding in findings)
 
 
@@ -24,3 +26,24 @@ def test_a_board_s_rails() -> None:
     assert not found.ok
     assert "curr1_input" in found.detail
     assert not _jetson(Snapshot({}))[0].ok
+
+
+def test_a_device_of_another_machine(ssh_server: Any) -> None:
+    """Its runtimes really run there; what is missing is told with its reason."""
+    address = ssh_server.address()
+    found = {finding.what: finding for finding in examine_device(address)}
+    assert found[f"device {address}"].ok
+    assert "overhead a call" in found["runtime onnxruntime"].detail
+    assert not found[f"energy of {address}"].ok
+    (jetson,) = examine_device(ssh_server.address("jetson"))
+    assert not jetson.ok
+    assert "no Jetson here" in jetson.detail
+    (gpu,) = examine_device(ssh_server.address("cuda:0"))
+    assert not gpu.ok
+    assert "NVML" in gpu.detail
+
+
+def test_a_machine_that_does_not_answer() -> None:
+    (found,) = examine_device("ssh://nobody@127.0.0.1:1/cpu")
+    assert not found.ok
+    assert "Connection refused" in found.detail

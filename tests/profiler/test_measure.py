@@ -166,6 +166,14 @@ def test_a_round_in_which_the_device_was_not_itself_is_flagged(
     assert (table.layers["valid"] == 1).all(), "the same run on a calm machine mends it"
 
 
+def test_a_batch_is_a_condition_and_takes_longer(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
+    layers = tiny_layers[:1]
+    one, many = (profile_layers(layers, Profiling(cpu, ONNX, QUICK, batch=n), subject="x") for n in (1, 64))
+    assert (one.conditions["batch"], many.conditions["batch"]) == (1, 64)
+    key = layers[0].key
+    assert many.layers.loc[key, "latency_ms"] > 4 * one.layers.loc[key, "latency_ms"]
+
+
 def test_memory_is_made_up_for_where_an_earlier_run_left_it_out(
     cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
 ) -> None:
@@ -273,6 +281,7 @@ def test_methods_and_metrics_that_cannot_be(refuses: Refuses) -> None:
     refuses(lambda: Method(budget_s=0))
     assert check_metrics(["memory"]) == {"latency", "memory"}
     assert check_metrics([]) == {"latency"}
+    assert check_metrics(["power"]) == {"latency", "energy", "power"}
     with pytest.raises(UnknownName, match="did you mean 'memory'"):
         check_metrics(["memry"])
 

@@ -66,6 +66,17 @@ def test_profile() -> None:
     assert parse_profile(text) == [("conv + relu", 500.0), ("fc", 250.0)]
 
 
+def test_genuine_profiles(refdata: Path) -> None:
+    """Each layer's mean is what its share of the whole says."""
+    profiles = sorted((refdata / "trt_profiles").glob("*trtexec*.profile.json"))
+    assert len(profiles) == 3
+    for path in profiles:
+        layers = parse_profile(path.read_text())
+        shares = [entry["percentage"] for entry in json.loads(path.read_text())[1:]]
+        total_us = sum(mean_us for _, mean_us in layers)
+        np.testing.assert_allclose([100 * mean_us / total_us for _, mean_us in layers], shares, rtol=1e-3)
+
+
 def test_memory_is_the_last_that_is_told() -> None:
     line = "[TRT] [MemUsageChange] TensorRT-managed allocation in IExecutionContext creation: "
     line += "CPU +0, GPU +{0}, now: CPU 1, GPU {0} (MiB)\n"

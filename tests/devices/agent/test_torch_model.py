@@ -131,6 +131,12 @@ def test_any_convolution(kernel: Any, strides: Any, pads: Any, dilations: Any, g
     compare(model(node, weights={"w": weight(8, 4 // group, *kernel)}))
 
 
+def run(data: bytes) -> None:
+    ours = TorchModel(data, 1)
+    ours.allocate([X])
+    ours.run()
+
+
 @pytest.mark.parametrize(
     ("node", "why"),
     [
@@ -143,7 +149,6 @@ def test_any_convolution(kernel: Any, strides: Any, pads: Any, dilations: Any, g
 )
 def test_what_is_not_translated_is_refused(node: Any, why: str) -> None:
     """Never a wrong number."""
+    data = model(node, weights={"w": weight(8, 4, 3, 3)})
     with pytest.raises(ValueError, match=why):
-        ours = TorchModel(model(node, weights={"w": weight(8, 4, 3, 3)}), 1)
-        ours.allocate([X])
-        ours.run()
+        run(data)

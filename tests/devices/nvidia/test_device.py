@@ -65,6 +65,12 @@ class TestTensorRtConformance(DeviceConformance):
             with CudaDevice("cuda:0") as device:
                 yield device
 
+    def test_its_layers(self, device: CudaDevice, cases: list[Case]) -> None:
+        profile = device.profile_operators(cases[0].artifact, Settings(), 20)
+        assert [(own.name, own.provider) for own in profile.operators] == [("all of it", "TensorRT")]
+        assert profile.operators[0].latency_us[0] > 0
+        assert len(profile.whole_us) == 20
+
 
 class TestOverSshConformance(DeviceConformance):
     """The same at the other end of a connection, where the driver's package is sent with the agent."""
@@ -76,6 +82,9 @@ class TestOverSshConformance(DeviceConformance):
         with ssh_device(ssh_server.address("cuda:1", python=f"{trtexec}/python")) as device:
             yield device
         ssh_server.configure_client()
+
+    def test_its_layers(self, device: SshDevice, cases: list[Case]) -> None:
+        assert len(device.profile_operators(cases[0].artifact, Settings(), 5).operators) == 1
 
     def test_its_driver_is_asked_there(self, device: SshDevice) -> None:
         info = device.info()
