@@ -1,4 +1,4 @@
-"""Devices whose models run in worker processes, on this machine or on another, and the sessions that they open."""
+"""Devices whose models run in worker processes, on this machine or on another, their sessions and their meters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import DeviceError, InputError, ModelError, WorkerLost
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, LoadReading, Samples, Session, Settings
+from netdyno.devices.meters import Meter
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Crashed, Worker
 
@@ -215,3 +216,19 @@ class WorkerSession(Session):
             if array.shape != spec.shape or array.dtype != np.dtype(spec.dtype):
                 text = f"input {name!r} is {spec.dtype} {spec.shape}, not {array.dtype} {array.shape}"
                 raise InputError(f"{self._artifact.name}: {text}", artifact=self._artifact.name)
+
+
+class WorkerMeter(Meter):
+    """A meter that a worker process reads, here or on another machine."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still reads."""
+        return self.worker.alive
+
+    def close(self) -> None:
+        """End the process that reads it."""
+        self.worker.end()

@@ -12,6 +12,7 @@ from typing import Any, Dict
 from netdyno.devices.agent.cache import cache_folder
 from netdyno.devices.agent.energy import Counter, Often, Rails
 from netdyno.devices.agent.frames import Message, Raw
+from netdyno.devices.agent.lines import Lines
 from netdyno.devices.agent.versions import cuda_versions, versions
 
 LARGEST_FILE = 1 << 16
@@ -27,6 +28,7 @@ class Control:
         self._lock = -1
         self._gpu: Any = None
         self._watched: Any = None
+        self._lines: Any = None
 
     def hello(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """What this machine is and has."""
@@ -70,6 +72,18 @@ class Control:
         else:
             self._watched = Often(self._gpu.read_mj, period_s) if self._gpu.sampled else Counter(self._gpu.read_mj)
         return {}
+
+    def tegrastats(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """Have it print from now on, if it is here."""
+        try:
+            self._lines = Lines(int(message["interval_ms"]))
+        except (OSError, ValueError) as error:
+            return {"failed": str(error)}
+        return {}
+
+    def lines(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """What it has printed since this was last asked."""
+        return dict(self._lines.told())
 
     def energy(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """What has been drawn since then, in mJ."""

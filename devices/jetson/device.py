@@ -12,6 +12,7 @@ from netdyno.devices.agents import CUDA
 from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.device import DeviceInfo
 from netdyno.devices.jetson.host import JetsonHost
+from netdyno.devices.jetson.meter import TegrastatsMeter, tegrastats_meter
 from netdyno.devices.jetson.rails import Monitors, find_monitors
 from netdyno.devices.meters import Meter, SampledPower
 from netdyno.devices.nvidia.device import RUNTIMES
@@ -20,7 +21,7 @@ from netdyno.devices.tree import LocalTree
 METER = "jetson-rails"
 SETTLE_S = 0.3
 """The monitors average over some of their conversions, and tell it then."""
-NO_TOTAL = "this board's power monitors do not make up a total: {}"
+NO_TOTAL = "this board's power monitors do not make up a total: {}; and tegrastats tells none"
 
 
 class JetsonDevice(CpuDevice):
@@ -44,6 +45,7 @@ class JetsonDevice(CpuDevice):
         host = JetsonHost(self._tree)
         super().__init__(identifier, host=host, lock_wait_s=lock_wait_s, silence_s=silence_s)
         self._monitors = require_jetson(host)
+        self._printed: TegrastatsMeter | None = None
         self._tensorrt = trtexec_version()
         if self._tensorrt:
             self.formats = {"tensorrt": RUNTIMES["tensorrt"], **self.formats}
@@ -55,18 +57,27 @@ class JetsonDevice(CpuDevice):
         return replace(info, versions={**info.versions, "tensorrt": self._tensorrt}) if self._tensorrt else info
 
     def meters(self) -> tuple[Meter, ...]:
-        """The power of the whole board, sampled from its rails, where they make up a total."""
+        """The power of the whole board, from its rails if they make up a total, else from ``tegrastats``."""
         rails = self._monitors.total()
 
         def read_w() -> float:
             return sum(rail.read_mw(self._tree) for rail in rails) / 1e3
 
-        note = total_note(self._monitors)
-        return (SampledPower(METER, read_w, settle_s=SETTLE_S, note=note),) if rails else ()
+        if rails:
+            return (SampledPower(METER, read_w, settle_s=SETTLE_S, note=total_note(self._monitors)),)
+        if self._printed is None or not self._printed.alive:
+            self._printed = tegrastats_meter(self.connection.start("control"), self.connection.target)
+        return () if self._printed is None else (self._printed,)
 
     def meter_problems(self) -> Sequence[str]:
-        """Why the rails do not tell the board's power."""
-        return rail_problems(self._monitors)
+        """Why nothing tells the board's power."""
+        return [] if self.meters() else rail_problems(self._monitors)
+
+    def close(self) -> None:
+        """End the workers and let other users in; sessions that are still open are gone then."""
+        if self._printed is not None:
+            self._printed.close()
+        super().close()
 
 
 def require_jetson(host: JetsonHost) -> Monitors:

@@ -27,8 +27,8 @@ from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
 from netdyno.devices.ssh.address import Address
 from netdyno.devices.ssh.connection import CONNECT_S, SshConnection, SshWorker, ask
-from netdyno.devices.ssh.meter import RemoteMeter
 from netdyno.devices.tree import Snapshot
+from netdyno.devices.workers import WorkerMeter
 
 _LOGGER = logging.getLogger("netdyno")
 _FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
@@ -91,7 +91,7 @@ class SshDevice(AgentDevice):
         self._lock_wait_s = lock_wait_s
         self._sent: set[str] = set()
         self._held = False
-        self._meter: RemoteMeter | None = None
+        self._meter: WorkerMeter | None = None
         self._lock = DeviceLock(self.id, wait_s=lock_wait_s)
         self._control = self.connect()
         said = self.ask({"do": "hello"}, timeout_s=CONNECT_S)
@@ -167,7 +167,7 @@ class SshDevice(AgentDevice):
             self._meter = self.make_meter()
         return () if self._meter is None else (self._meter,)
 
-    def make_meter(self) -> RemoteMeter | None:
+    def make_meter(self) -> WorkerMeter | None:
         """A new meter with a connection of its own; None where there is none."""
         return None
 

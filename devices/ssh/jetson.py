@@ -10,6 +10,7 @@ from netdyno.devices.device import DeviceInfo
 from netdyno.devices.host import Host
 from netdyno.devices.jetson.device import METER, SETTLE_S, rail_problems, require_jetson, total_note
 from netdyno.devices.jetson.host import JetsonHost
+from netdyno.devices.jetson.meter import TegrastatsMeter, tegrastats_meter
 from netdyno.devices.nvidia.device import RUNTIMES
 from netdyno.devices.ssh.connection import CONNECT_S
 from netdyno.devices.ssh.device import SshDevice, cpu_formats, short
@@ -43,12 +44,13 @@ class SshJetson(SshDevice):
         info = super().info()
         return replace(info, versions={**info.versions, "tensorrt": self._tensorrt}) if self._tensorrt else info
 
-    def make_meter(self) -> RemoteMeter | None:
-        """The power of the whole board, where its rails make up a total."""
-        note = total_note(self._monitors)
+    def make_meter(self) -> RemoteMeter | TegrastatsMeter | None:
+        """The power of the whole board, from its rails if they make up a total, else from ``tegrastats``."""
         rails = [rail.files for rail in self._monitors.total()]
-        return RemoteMeter(self.connect(), {"rails": rails}, METER, SETTLE_S, note) if rails else None
+        if rails:
+            return RemoteMeter(self.connect(), {"rails": rails}, METER, SETTLE_S, total_note(self._monitors))
+        return tegrastats_meter(self.connect(), self.address.target)
 
     def meter_problems(self) -> Sequence[str]:
-        """Why the rails do not tell the board's power."""
-        return rail_problems(self._monitors)
+        """Why nothing tells the board's power."""
+        return [] if self.meters() else rail_problems(self._monitors)

@@ -7,11 +7,12 @@ from typing import Any
 
 from netdyno.base.errors import MeasurementInvalid
 from netdyno.devices.agents import understood
-from netdyno.devices.meters import POLL_S, Meter
+from netdyno.devices.meters import POLL_S
 from netdyno.devices.ssh.connection import CONNECT_S, SshWorker, ask
+from netdyno.devices.workers import WorkerMeter
 
 
-class RemoteMeter(Meter):
+class RemoteMeter(WorkerMeter):
     """A meter at the other end of a connection of its own; ``watched`` says what it is to sum up.
 
     Raises:
@@ -20,6 +21,7 @@ class RemoteMeter(Meter):
 
     def __init__(self, agent: SshWorker, watched: dict[str, Any], name: str, settle_s: float, note: str) -> None:
         self.name, self.settle_s, self.note = name, settle_s, note
+        super().__init__(agent)
         self._agent = agent
         ask(agent, {"do": "watch", "period_s": POLL_S, **watched}, CONNECT_S)
 
@@ -38,12 +40,3 @@ class RemoteMeter(Meter):
         if not 0 <= energy_mj < math.inf:
             raise MeasurementInvalid(f"{self.name}: {energy_mj:g} mJ is no reading of energy")
         return energy_mj
-
-    @property
-    def alive(self) -> bool:
-        """Whether it still reads."""
-        return self._agent.alive
-
-    def close(self) -> None:
-        """End the agent that reads it."""
-        self._agent.end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,13 +13,13 @@ from typing import Any
 import pytest
 
 from netdyno.base.errors import DeviceError, InputError, MeasurementInvalid
-from netdyno.devices.device import Device
+from netdyno.devices.device import Device, Settings
 from netdyno.devices.jetson.device import JetsonDevice
 from netdyno.devices.jetson.host import JetsonHost
 from netdyno.devices.jetson.rails import MODEL
 from netdyno.devices.meters import Trace
 from netdyno.devices.ssh import SshDevice, ssh_device
-from netdyno.devices.testing import DeviceConformance
+from netdyno.devices.testing import Case, DeviceConformance
 from netdyno.devices.tree import Snapshot
 
 MONITOR = "/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
@@ -116,11 +118,14 @@ def test_no_jetson_here() -> None:
         JetsonDevice("jetson:1")
 
 
+NONE = "this board's power monitors do not make up a total: there are none"
+
+
 def test_a_board_without_monitors(tmp_path: Path) -> None:
     write(tmp_path, {MODEL: "NVIDIA Jetson Nano 2GB Developer Kit"})
     with JetsonDevice(root=tmp_path) as device:
         assert device.meters() == ()
-        assert device.meter_problems() == ["this board's power monitors do not make up a total: there are none"]
+        assert device.meter_problems() == [f"{NONE}; and tegrastats tells none"]
 
 
 def mean_power_w(device: Device, board: Path, seconds: float) -> float:
@@ -181,3 +186,77 @@ def test_power_of_the_rails_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
 def test_another_machine_that_is_no_jetson(ssh_server: Any) -> None:
     with pytest.raises(DeviceError, match="no Jetson here"):
         ssh_device(ssh_server.address("jetson"))
+
+
+def tegrastats(folder: Path, line: str) -> None:
+    """A stand-in that prints a line as often as it is told, its power 4 W and 8 W by turns."""
+    text = f"""import itertools, sys, time
+began = time.monotonic()
+for number in itertools.count():
+    print({line!r}.format(4000 if number % 2 else 8000), flush=True)
+    time.sleep(max(0, began + (number + 1) * int(sys.argv[2]) / 1e3 - time.monotonic()))
+"""
+    folder.mkdir(exist_ok=True)
+    (folder / "stats.py").write_text(text)
+    (folder / "tegrastats").write_text(f'#!/bin/sh\nexec {sys.executable} -S {folder}/stats.py "$@"\n')
+    (folder / "python").write_text(f'#!/bin/sh\nPATH="{folder}:$PATH" exec {sys.executable} "$@"\n')
+    for name in ("tegrastats", "python"):
+        (folder / name).chmod(0o755)
+
+
+LINE = "RAM 1903/3964MB (lfb 3x4MB) CPU [2%@102,off] CPU@30C POM_5V_IN {}/2000 POM_5V_GPU 0/0 POM_5V_CPU 200/200"
+
+
+def mean_of_tegrastats_w(device: Device) -> float:
+    (meter,) = device.meters()
+    assert meter.name == "tegrastats"
+    with Trace(meter) as trace:
+        time.sleep(meter.settle_s)
+        began = time.monotonic()
+        time.sleep(3)
+        return trace.power_w(began, time.monotonic())
+
+
+def test_power_as_tegrastats_prints_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {MODEL: "NVIDIA Jetson Nano Developer Kit"})
+    tegrastats(tmp_path / "bin", LINE)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with JetsonDevice(root=tmp_path) as device:
+        assert mean_of_tegrastats_w(device) == pytest.approx(6.0, rel=0.05)
+        assert list(device.meter_problems()) == []
+
+
+def test_power_as_tegrastats_prints_it_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
+    write(tmp_path, {MODEL: "NVIDIA Jetson Nano Developer Kit"})
+    tegrastats(tmp_path / "bin", LINE)
+    ssh_server.configure_client(NETDYNO_ROOT=str(tmp_path))
+    try:
+        with ssh_device(ssh_server.address("jetson", python=f"{tmp_path}/bin/python")) as device:
+            assert mean_of_tegrastats_w(device) == pytest.approx(6.0, rel=0.05)
+    finally:
+        ssh_server.configure_client()
+
+
+@pytest.mark.parametrize("line", ["nonsense", "RAM 1/2MB (lfb 1x4MB) VDD_NEW {}/1", "RAM 1/2MB (lfb 1x4MB)"])
+def test_lines_without_a_total_are_no_meter(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {MODEL: "NVIDIA Jetson Nano Developer Kit"})
+    tegrastats(tmp_path / "bin", line)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with JetsonDevice(root=tmp_path) as device:
+        assert device.meters() == ()
+
+
+def test_trtexec_is_a_runtime_of_a_jetson(
+    tmp_path: Path, trtexec: Path, monkeypatch: pytest.MonkeyPatch, cases: list[Case]
+) -> None:
+    write(tmp_path, FILES)
+    monkeypatch.setenv("PATH", f"{trtexec}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with JetsonDevice(root=tmp_path) as device:
+        assert list(device.formats) == ["tensorrt", "onnxruntime", "litert"]
+        assert device.info().versions["tensorrt"] == "8.5.2"
+        case = next(case for case in cases if case.artifact.format == "onnx")
+        with device.open(case.artifact) as session:
+            case.check(session.run(case.inputs, repeat=3), repeat=3)
+        with device.open(case.artifact, Settings("onnxruntime")) as session:
+            case.check(session.run(case.inputs), repeat=1)
