@@ -9,7 +9,7 @@ import platform
 import signal
 from typing import Any, Dict
 
-from netdyno.devices.agent.cache import cache_folder
+from netdyno.devices.agent.cache import MOST_BYTES, cache_folder, prune, touch
 from netdyno.devices.agent.energy import Counter, Often, Rails
 from netdyno.devices.agent.frames import Message, Raw
 from netdyno.devices.agent.lines import Lines
@@ -94,7 +94,9 @@ class Control:
     def has(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """Whether a model of this digest is kept here, whole."""
         try:
-            with open(self._model(message["sha256"]), "rb") as file:
+            path = self._model(message["sha256"])
+            touch(path)
+            with open(path, "rb") as file:
                 return {"has": hashlib.sha256(file.read()).hexdigest() == message["sha256"]}
         except OSError:
             return {"has": False}
@@ -106,6 +108,7 @@ class Control:
         part = path + "." + str(os.getpid())
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
+            prune(os.path.dirname(path), MOST_BYTES - len(data))
             with open(part, "wb") as file:
                 file.write(data)
             os.replace(part, path)

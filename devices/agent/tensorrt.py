@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from typing import Any, Dict, List, Sequence, Tuple
 
-from netdyno.devices.agent.cache import cache_folder
+from netdyno.devices.agent.cache import cache_folder, prune, touch
 from netdyno.devices.agent.models import Model
 from netdyno.devices.agent.versions import trtexec, trtexec_version
 
@@ -56,7 +56,9 @@ class TensorRtModel(Model):
         key = hashlib.sha256(self._data + json.dumps(about).encode()).hexdigest()
         self._engine = os.path.join(_made(os.path.join(cache_folder(), "engines")), key)
         if os.path.exists(self._engine):
+            touch(self._engine)
             return
+        prune(os.path.dirname(self._engine))
         model, part = os.path.join(self._folder, "model.onnx"), os.path.join(self._folder, "engine")
         with open(model, "wb") as file:
             file.write(self._data)

@@ -14,6 +14,8 @@ from netdyno.devices.ssh.connection import CONNECT_S, SshWorker, ask
 from netdyno.devices.ssh.device import SshDevice, short
 from netdyno.devices.ssh.meter import RemoteMeter
 
+_LONGEST_SETTLING_S = 60.0
+
 
 class SshCuda(SshDevice):
     """A GPU of another machine; the driver's own package is sent there with the agent.
@@ -59,16 +61,19 @@ class SshCuda(SshDevice):
 
     def make_meter(self) -> RemoteMeter | None:
         """The best of what the driver there offers."""
-        meter: Any = self._about["meter"]
-        if not meter:
-            return None
-        agent = self.connect()
         with understood(self.address.target):
-            return RemoteMeter(agent, {}, short(meter["name"]), float(meter["settle_s"]), short(meter["note"]))
+            meter = self._about["meter"]
+            if not meter:
+                return None
+            name, settle_s, note = short(meter["name"]), float(meter["settle_s"]), short(meter["note"])
+            if not 0 <= settle_s <= _LONGEST_SETTLING_S:
+                raise ValueError("no time that a meter takes")
+        return RemoteMeter(self.connect(), {}, name, settle_s, note)
 
     def meter_problems(self) -> Sequence[str]:
         """Why the driver there tells no energy."""
-        return [] if self._about["meter"] else [short(text) for text in self._about["problems"]]
+        with understood(self.address.target):
+            return [] if self._about["meter"] else [short(text) for text in self._about["problems"]]
 
     def connect(self) -> SshWorker:
         """A process of the agent that has the GPU in hand."""

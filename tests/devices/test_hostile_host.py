@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import NetdynoError
+from netdyno.devices.device import Settings
 from netdyno.devices.ssh import connection, device, ssh_device
 from netdyno.devices.wire import Frame
+from netdyno.exporters import GraphBuilder, write
 
 ABOUT = {"architecture": "x86_64", "kernel": "6.1", "usable_cpus": 2}
 HONEST: dict[str, dict[str, Any]] = {
@@ -32,6 +34,19 @@ HONEST: dict[str, dict[str, Any]] = {
     "run": {},
     "close": {},
     "memory": {"bytes": 12345},
+    "gpu": {
+        "id": "cuda:0",
+        "name": "GPU",
+        "uuid": "GPU-1",
+        "facts": {"driver": "570"},
+        "meter": {"name": "nvml-energy", "settle_s": 0.5, "note": ""},
+        "problems": [],
+    },
+    "gpu_state": {"state": {"clock_mhz": 1000, "compute_processes": 0}},
+    "cuda": {"versions": {"torch": "2.8", "tensorrt": "10.8.0"}},
+    "watch": {},
+    "energy": {"mj": 5.0},
+    "operators": {"operators": [["conv", 12.5]]},
 }
 NUMBERS = st.integers() | st.floats() | st.sampled_from((-1, 0, 10**400, float("nan"), float("inf")))
 TEXTS = st.text(max_size=20) | st.sampled_from(("\ud800", "9" * 400, "float32", "complex128", "../x"))
@@ -41,6 +56,9 @@ JSON = st.recursive(
     max_leaves=6,
 )
 ARTIFACT = Artifact(b"model", "onnx", "m", (TensorSpec("x", (1, 3)),))
+_BUILDER = GraphBuilder("m")
+MODEL = write(_BUILDER.build(_BUILDER.unary("relu", _BUILDER.input("x", (1, 3)))), "onnx")
+"""A real one, whose inputs and outputs are looked up before it travels."""
 
 
 class Liar:
@@ -78,14 +96,27 @@ def use() -> list[int]:
             return session.run(repeat=3).latency_ns.tolist()
 
 
+def use_gpu() -> list[int]:
+    """The same of a GPU, and its energy."""
+    with ssh_device("ssh://board/cuda:0", lock_wait_s=0.0) as device:
+        json.dumps([device.info().facts, dict(device.state()), dict(device.info().versions)], allow_nan=False)
+        assert all(isinstance(text, str) for text in device.meter_problems())
+        for meter in device.meters():
+            assert 0 <= meter.read_mj() < 1e300
+        profile = device.profile_operators(MODEL, Settings("tensorrt"), 3)
+        assert all(0 <= time_us < 1e12 for own in profile.operators for time_us in own.latency_us)
+        with device.open(MODEL) as session:
+            return session.run(repeat=3).latency_ns.tolist()
+
+
 @pytest.fixture(autouse=True)
 def _liar(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (connection, device):
         monkeypatch.setattr(module, "SshWorker", Liar)
 
 
-def test_an_honest_one() -> None:
-    assert use() == [5, 6, 7]
+def test_honest_ones() -> None:
+    assert use() == use_gpu() == [5, 6, 7]
 
 
 def _mutated(value: Any, data: st.DataObject) -> Any:
@@ -106,6 +137,7 @@ def test_any_lie(verb: str, data: st.DataObject) -> None:
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(NetdynoError):
         patch.setattr(Liar, "lies", {verb: lie if isinstance(lie, dict) else {"answer": lie}})
         assert use() == [5, 6, 7]
+        assert use_gpu() == [5, 6, 7]
 
 
 @pytest.mark.parametrize(
