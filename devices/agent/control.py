@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import signal
+import sys
 from typing import Any, Dict
 
 from netdyno.devices.agent.cache import MOST_BYTES, cache_folder, prune, touch
@@ -17,6 +18,7 @@ from netdyno.devices.agent.versions import cuda_versions, versions
 
 LARGEST_FILE = 1 << 16
 MOST_FILES = 4096
+_OLDEST_FOR_GPUS = (3, 8)
 
 
 class Control:
@@ -55,6 +57,9 @@ class Control:
 
     def gpu(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """What an NVIDIA GPU here is; it is the one that is meant from now on."""
+        if sys.version_info < _OLDEST_FOR_GPUS:
+            text = "GPUs need Python %d.%d or newer there; name another with ?python="
+            return {"failed": text % _OLDEST_FOR_GPUS}
         from netdyno.devices.agent.gpu import RemoteGpu
 
         self._gpu = RemoteGpu(message["identifier"])

@@ -166,11 +166,12 @@ _MODULES = {
     ("onnxruntime", "cpu"): ("models", "OnnxRuntimeModel"),
     ("litert", "cpu"): ("models", "LiteRtModel"),
     ("onnxruntime", "cuda"): ("onnxruntime_cuda", "OnnxRuntimeCudaModel"),
+    ("onnxruntime-cuda", "cuda"): ("onnxruntime_cuda", "OnnxRuntimeCudaModel"),
     ("torch", "cuda"): ("torch_model", "TorchCudaModel"),
     ("torch", "cpu"): ("torch_model", "TorchModel"),
     ("tensorrt", "cuda"): ("tensorrt", "TensorRtModel"),
 }
-"""What runs a runtime's models, by where they run."""
+"""What runs a runtime's models, by where they run; it has another name where the CPU's has the plain one."""
 
 
 def runtime_class(runtime: str, place: str) -> Any:

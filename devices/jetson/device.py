@@ -7,17 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from netdyno.base.errors import DeviceError
-from netdyno.devices.agent.versions import trtexec_version
-from netdyno.devices.agents import CUDA
+from netdyno.devices.agents import CUDA, Connection
 from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.device import DeviceInfo
 from netdyno.devices.jetson.host import JetsonHost
 from netdyno.devices.jetson.meter import TegrastatsMeter, tegrastats_meter
 from netdyno.devices.jetson.rails import Monitors, find_monitors
 from netdyno.devices.meters import Meter, SampledPower
-from netdyno.devices.nvidia.device import RUNTIMES
+from netdyno.devices.nvidia.device import cuda_versions
 from netdyno.devices.tree import LocalTree
 
+_ON_GPU = {"tensorrt": "tensorrt", "torch": "torch", "onnxruntime-cuda": "onnxruntime"}
+"""Runtimes of the GPU by the names that they have on a device that runs models on its CPU too."""
 METER = "jetson-rails"
 SETTLE_S = 0.3
 """The monitors average over some of their conversions, and tell it then."""
@@ -25,7 +26,7 @@ NO_TOTAL = "this board's power monitors do not make up a total: {}; and tegrasta
 
 
 class JetsonDevice(CpuDevice):
-    """This Jetson, its CPU's runtimes and TensorRT on its GPU; ``root`` is where its ``/proc`` and ``/sys`` hang.
+    """This Jetson, the runtimes of its CPU and of its GPU; ``root`` is where its ``/proc`` and ``/sys`` hang.
 
     Raises:
         DeviceError: this is no Jetson.
@@ -46,15 +47,14 @@ class JetsonDevice(CpuDevice):
         super().__init__(identifier, host=host, lock_wait_s=lock_wait_s, silence_s=silence_s)
         self._monitors = require_jetson(host)
         self._printed: TegrastatsMeter | None = None
-        self._tensorrt = trtexec_version()
-        if self._tensorrt:
-            self.formats = {"tensorrt": RUNTIMES["tensorrt"], **self.formats}
-            self.places = {"tensorrt": CUDA}
+        self._gpu_versions = gpu_versions(self.connection)
+        self.formats = {**dict.fromkeys(self._gpu_versions, "onnx"), **self.formats}
+        self.places = dict.fromkeys(self._gpu_versions, CUDA)
 
     def info(self) -> DeviceInfo:
         """The board, its memory and system, and the versions of the runtimes."""
         info = super().info()
-        return replace(info, versions={**info.versions, "tensorrt": self._tensorrt}) if self._tensorrt else info
+        return replace(info, versions={**info.versions, **self._gpu_versions})
 
     def meters(self) -> tuple[Meter, ...]:
         """The power of the whole board, from its rails if they make up a total, else from ``tegrastats``."""
@@ -78,6 +78,16 @@ class JetsonDevice(CpuDevice):
         if self._printed is not None:
             self._printed.close()
         super().close()
+
+
+def gpu_versions(connection: Connection) -> dict[str, str]:
+    """The versions of what runs on a Jetson's GPU, by runtime, the default first.
+
+    Raises:
+        DeviceError: it does not answer.
+    """
+    found = cuda_versions(connection)
+    return {name: found[there] for name, there in _ON_GPU.items() if there in found}
 
 
 def require_jetson(host: JetsonHost) -> Monitors:

@@ -3,6 +3,8 @@
 GPUs are counted as ``nvidia-smi`` counts them, in the order of the PCI bus, among those that
 ``CUDA_VISIBLE_DEVICES`` leaves visible. CUDA itself counts the fastest first unless ``CUDA_DEVICE_ORDER`` is
 ``PCI_BUS_ID``; so what is to run on a GPU has to be told its UUID, never its number.
+
+This module and those that it needs are also sent to other machines, to run under Python >= 3.8 there.
 """
 
 from __future__ import annotations
@@ -141,10 +143,12 @@ class Gpu:
         memory = self.ask("nvmlDeviceGetMemoryInfo")
         driver = _guarded(self._nvml, self._nvml.library.nvmlSystemGetDriverVersion)
         cuda = _guarded(self._nvml, self._nvml.library.nvmlSystemGetCudaDriverVersion)
-        facts: dict[str, str | int | float] = {}
-        facts |= {} if memory is None else {"gpu_memory_bytes": int(memory.total)}
-        facts |= {} if driver is None else {"driver": _text(driver)}
-        return facts | ({} if cuda is None else {"cuda": f"{cuda // 1000}.{cuda % 1000 // 10}"})
+        facts = {
+            "gpu_memory_bytes": None if memory is None else int(memory.total),
+            "driver": None if driver is None else _text(driver),
+            "cuda": None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}",
+        }
+        return {name: value for name, value in facts.items() if value is not None}
 
     def state(self) -> dict[str, str | int | float]:
         """What may change while measuring; times grow, so it is their difference that matters."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,11 @@ from netdyno.base.errors import DeviceError, InputError, ModelError
 from netdyno.devices import Settings
 from netdyno.devices.nvidia.device import CudaDevice
 from netdyno.devices.ssh import SshDevice, ssh_device
+from netdyno.devices.ssh.address import Address
+from netdyno.devices.ssh.connection import agent_text
 from netdyno.devices.testing import Case, DeviceConformance
+from netdyno.devices.wire import Frame
+from netdyno.devices.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("torch")
 
@@ -155,3 +161,28 @@ def test_operators_that_pytorch_is_not_told(driver: Any, gpu_script: Callable[..
             device.open(model("embedding"))
         with device.open(model("embedding"), Settings("onnxruntime")) as session:
             assert session.run({"tokens": np.zeros(5, np.int64)}).outputs["y"].shape == (5, 3)
+
+
+def _oldest_pythons() -> dict[str, str]:
+    paths = [Path(path) for minor in (6, 7, 8, 9) if (path := shutil.which(f"python3.{minor}"))]
+    return {
+        path.name: str(path) for path in [*paths, *Path.home().glob(".pyenv/versions/3.[6-9].*/bin/python3.[6-9]")]
+    }
+
+
+def test_the_oldest_pythons_there(stub_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is asked by 3.8 and newer; older ones say so."""
+    pythons = _oldest_pythons() or {f"python3.{sys.version_info.minor}": sys.executable}
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(stub_folder))
+    monkeypatch.setenv("STUB_GPUS", "1")
+    for name, path in pythons.items():
+        text = agent_text(gpu=True)
+        shell = Address("", "", "cuda:0", path).command(len(text), "control")[-1]
+        worker = Worker(["sh", "-c", shell], on_stdout=True, preface=text)
+        said = worker.ask(Frame({"do": "gpu", "identifier": "cuda:0"}), timeout_s=60).message
+        worker.end()
+        if int(name.partition(".")[2]) < 8:
+            assert "GPUs need Python 3.8 or newer" in said["failed"]
+        else:
+            assert said["name"] == "Stub GPU"
+            assert said["meter"]["name"] == "nvml-energy"
