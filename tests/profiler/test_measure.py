@@ -171,7 +171,7 @@ def test_a_batch_is_a_condition_and_takes_longer(cpu: CpuDevice, tiny_layers: li
     one, many = (profile_layers(layers, Profiling(cpu, ONNX, QUICK, batch=n), subject="x") for n in (1, 64))
     assert (one.conditions["batch"], many.conditions["batch"]) == (1, 64)
     key = layers[0].key
-    assert many.layers.loc[key, "latency_ms"] > 4 * one.layers.loc[key, "latency_ms"]
+    assert many.layers.loc[key, "latency_ms"] > 1.5 * one.layers.loc[key, "latency_ms"]
 
 
 def test_memory_is_made_up_for_where_an_earlier_run_left_it_out(
