@@ -1,0 +1,145 @@
+"""Phones without an adb server: over TCP or USB by the ``adb-shell`` library, with a key of netdyno's own."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from netdyno.base.errors import DeviceError, MissingExtra
+from netdyno.base.files import cache_folder, make_folder
+from netdyno.devices.android.transport import Transport
+
+_LOGGER = logging.getLogger("netdyno")
+_CONNECT_S = 9.0
+_ACCEPT_S = 30.0
+"""How long the owner has to accept the key on the phone's screen."""
+_FILE_S = 60.0
+_TCP = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.%]+\]):(?P<port>\d{1,5})", re.ASCII)
+_LARGEST_PORT = 65535
+
+
+def tcp_address(serial: str) -> tuple[str, int] | None:
+    """Host and port of a serial such as ``192.168.1.5:5555``; None where it is none."""
+    found = _TCP.fullmatch(serial)
+    if found is None or not 0 < int(found["port"]) <= _LARGEST_PORT:
+        return None
+    return found["host"].strip("[]"), int(found["port"])
+
+
+class DirectTransport(Transport):
+    """A phone that is talked to without a server: on USB where ``serial`` is no address, any one where it is empty.
+
+    Raises:
+        MissingExtra: the library is not installed.
+        DeviceError: the phone cannot be reached, or does not accept the key.
+    """
+
+    def __init__(self, serial: str, *, accept_s: float = _ACCEPT_S) -> None:
+        self.serial = serial or "the phone on USB"
+        self._library = _library()
+        address = tcp_address(serial)
+        self.way = "TCP" if address else "USB"
+        self._tell_to_accept = lambda _: _LOGGER.warning("%s: accept the key on the phone's screen", self.serial)
+        with self._errors(_CONNECT_S):
+            self._device = (
+                self._library.AdbDeviceTcp(*address) if address else self._library.AdbDeviceUsb(serial or None)
+            )
+            self._device.connect(
+                rsa_keys=[_signer()],
+                transport_timeout_s=_CONNECT_S,
+                read_timeout_s=_CONNECT_S,
+                auth_timeout_s=accept_s,
+                auth_callback=self._tell_to_accept,
+            )
+
+    def execute(self, line: str, timeout_s: float) -> bytes:
+        """All that a line of shell writes to both its outputs."""
+        with self._errors(timeout_s):
+            timeouts = {"transport_timeout_s": timeout_s, "read_timeout_s": timeout_s, "timeout_s": timeout_s}
+            return bytes(self._device.exec_out(line, decode=False, **timeouts))
+
+    def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
+        """Write a file, its folders included."""
+        with self._errors(_FILE_S, path):
+            timeouts = {"transport_timeout_s": _FILE_S, "read_timeout_s": _FILE_S}
+            self._device.push(io.BytesIO(data), path, st_mode=0o100000 | mode, **timeouts)
+
+    def pull(self, path: str) -> bytes:
+        """Read a file."""
+        stream = io.BytesIO()
+        with self._errors(_FILE_S, path):
+            self._device.pull(path, stream, transport_timeout_s=_FILE_S, read_timeout_s=_FILE_S)
+        return stream.getvalue()
+
+    def size(self, path: str) -> int | None:
+        """A file's size in bytes; None where there is none."""
+        with self._errors(_FILE_S, path):
+            mode, size, _ = self._device.stat(path, transport_timeout_s=_FILE_S, read_timeout_s=_FILE_S)
+            return int(size) if mode else None
+
+    def close(self) -> None:
+        """End the connection; a second call does nothing."""
+        self._device.close()
+
+    @contextmanager
+    def _errors(self, timeout_s: float, path: str = "") -> Iterator[None]:
+        """The library's errors as netdyno's own."""
+        known = self._library.exceptions
+        where = f"{self.serial}: {path}" if path else self.serial
+        silent = (known.AdbTimeoutError, known.TcpTimeoutException, TimeoutError)
+        try:
+            yield
+        except known.DeviceAuthError as error:
+            raise self._refused() from error
+        except silent as error:
+            text = f"{where}: did not answer for {timeout_s:.0f} s; if it asks on its screen, accept the key"
+            raise DeviceError(text, device=self.serial) from error
+        except known.UsbDeviceNotFoundError as error:
+            text = "no phone on USB with debugging switched on (Settings, Developer options, USB debugging)"
+            raise DeviceError(f"{self.serial}: {text}", device=self.serial) from error
+        except known.InvalidTransportError as error:
+            text = "phones on USB need an adb server, or libusb: pip install 'netdyno[android]'"
+            raise DeviceError(f"{self.serial}: {text}", device=self.serial) from error
+        except (*_all_of(known), OSError, struct.error, ValueError) as error:
+            raise DeviceError(f"{where}: {error or type(error).__name__}", device=self.serial) from error
+
+    def _refused(self) -> DeviceError:
+        text = f"{self.serial}: does not know this machine's key; accept the key on the phone's screen"
+        return DeviceError(text, device=self.serial)
+
+
+def _all_of(exceptions: Any) -> tuple[type[Exception], ...]:
+    """All errors of the library, which have no base of their own."""
+    found = vars(exceptions).values()
+    return tuple(each for each in found if isinstance(each, type) and issubclass(each, Exception))
+
+
+def _library() -> Any:
+    try:
+        from adb_shell import adb_device
+    except ImportError:
+        text = "phones without an adb server need adb-shell: pip install 'netdyno[android]'"
+        raise MissingExtra(text) from None
+    return adb_device
+
+
+def _signer() -> Any:
+    """The key of this user, made when it is first used; nobody else may read it."""
+    from adb_shell.auth.keygen import keygen
+    from adb_shell.auth.sign_pythonrsa import PythonRSASigner
+
+    path = make_folder(cache_folder()) / "adbkey"
+    if not path.exists():
+        part = Path(f"{path}.{os.getpid()}")
+        os.close(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+        keygen(str(part))
+        os.replace(f"{part}.pub", f"{path}.pub")
+        part.replace(path)
+    return PythonRSASigner(Path(f"{path}.pub").read_text(), path.read_text())

@@ -1,0 +1,150 @@
+"""A phone that is none: Android's own daemon, which runs on Linux, with programs that say what a phone would."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from netdyno.devices.android.direct import DirectTransport
+from netdyno.devices.android.server import ServerTransport
+from netdyno.devices.android.transport import Transport
+
+ADBD = Path(os.environ.get("NETDYNO_ADBD", ".adbd")) / "root"
+
+
+class Phone:
+    """The daemon, behind a port of this machine that can be cut."""
+
+    def __init__(self, folder: Path) -> None:
+        self.programs = folder / "bin"
+        self.programs.mkdir()
+        self._socket = folder / "adbd.socket"
+        self._process: subprocess.Popen[str] | None = None
+        self._open: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.serial = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+        self.start()
+
+    def start(self) -> None:
+        """Switch it on."""
+        self._socket.unlink(missing_ok=True)
+        inside = Path(__file__).with_name("inside.py")
+        command = ["unshare", "-nm", sys.executable, "-P", str(inside), str(ADBD.resolve()), str(self._socket)]
+        self._process = subprocess.Popen(
+            [*command, str(self.programs)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+
+    def stop(self) -> None:
+        """Switch it off."""
+        if self._process is not None:
+            self._process.communicate()
+        self.cut()
+
+    def cut(self) -> None:
+        """Pull the cable."""
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def program(self, name: str, text: str) -> None:
+        """A program that the phone has: what it prints, by a shell script."""
+        (self.programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (self.programs / name).chmod(0o755)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            far = socket.socket(socket.AF_UNIX)
+            try:
+                far.connect(str(self._socket))
+            except OSError:
+                near.close()
+                continue
+            self._open += [near, far]
+            for a, b in ((near, far), (far, near)):
+                threading.Thread(target=self._copy, args=(a, b), daemon=True).start()
+
+    @staticmethod
+    def _copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Be gone."""
+        self.stop()
+        self._listener.close()
+
+
+@pytest.fixture(scope="session")
+def _phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
+    if not (ADBD / "usr/lib/android-sdk/platform-tools/adbd").exists():
+        pytest.skip("no adbd here: bash .ci/adbd .adbd")
+    if os.geteuid() != 0:
+        pytest.skip("a network of its own for adbd is made by root only")
+    phone = Phone(tmp_path_factory.mktemp("phone"))
+    yield phone
+    phone.close()
+
+
+@pytest.fixture
+def phone(_phone: Phone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Phone]:
+    """A phone that is switched on, and a cache in which no key is yet; no adb server is near."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+    yield _phone
+    for program in _phone.programs.iterdir():
+        program.unlink()
+
+
+@pytest.fixture
+def adb_server(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Debian's adb as a server of its own, which has the phone."""
+    adb = shutil.which("adb")
+    if adb is None:
+        pytest.skip("no adb here: apt install adb")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = str(probe.getsockname()[1])
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", port)
+    command = [adb, "-P", port]
+    subprocess.run([*command, "start-server"], check=True, capture_output=True)
+    subprocess.run([*command, "connect", phone.serial], check=True, capture_output=True)
+    yield
+    subprocess.run([*command, "kill-server"], check=True, capture_output=True)
+
+
+@pytest.fixture(params=["direct", "server"])
+def transport(request: pytest.FixtureRequest, phone: Phone) -> Iterator[Transport]:
+    """Both ways to the phone."""
+    if request.param == "direct":
+        pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
+        make: Callable[[], Any] = lambda: DirectTransport(phone.serial)  # noqa: E731
+    else:
+        request.getfixturevalue("adb_server")
+        make = lambda: ServerTransport(phone.serial, "device")  # noqa: E731
+    with make() as transport:
+        yield transport
