@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import DeviceError, InputError, ModelError
+from netdyno.devices.agent.tensorrt import BUILD_S
 from netdyno.devices.device import LoadReading, Settings
 from netdyno.devices.operators import OperatorProfile, OperatorTimes
 from netdyno.devices.runtimes import concrete, default_inputs, require_dtype
@@ -23,10 +24,10 @@ from netdyno.devices.workers import Loaded, WorkerDevice
 
 AGENT = "netdyno.devices.agent.main"
 CPU, CUDA = "cpu", "cuda"
-_PROFILED = "tensorrt"
+_TENSORRT = "tensorrt"
 _LONGEST_US = 1e12
-_TOLD = frozenset({"tensorrt"})
-"""Runtimes that have to be told what inputs and outputs a model has."""
+_MOST_BYTES = 1 << 50
+_MARGIN_S = 60.0
 
 
 class Connection(ABC):
@@ -94,7 +95,10 @@ class AgentDevice(WorkerDevice):
         message["shapes"] = [spec.shape for spec in inputs]
         said = worker.ask(Frame(message, arrays | default_inputs(inputs)), timeout_s=self.silence_s).message
         with understood(self.connection.target):
-            return int(said["bytes"])
+            taken = int(said["bytes"])
+            if not 0 <= taken < _MOST_BYTES:
+                raise ValueError("memory that no machine has")
+            return taken
 
     def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
         """Times of each of an engine's layers from TensorRT's profiler; see :meth:`Device.profile_operators`.
@@ -102,7 +106,7 @@ class AgentDevice(WorkerDevice):
         It tells only means, so each is that of all inferences of a call.
         """
         runtime = self.runtime_for(artifact, settings)
-        if runtime != _PROFILED:
+        if runtime != _TENSORRT:
             return super().profile_operators(artifact, settings, inferences)
         with self.open(artifact, settings) as session:
             said = session.ask({"do": "operators"}, inferences).message
@@ -114,16 +118,23 @@ class AgentDevice(WorkerDevice):
         operators = [OperatorTimes("layer", name, "TensorRT", latency_us=[mean_us]) for name, mean_us in told]
         return OperatorProfile(operators, whole_us)
 
+    def unmetered(self, settings: Settings) -> str:
+        """Why energy cannot be told of work under these settings."""
+        if settings.runtime == _TENSORRT:
+            return "each call of trtexec is mostly its start; choose another runtime"
+        return "emptying the cache takes energy too; leave out --cold-cache" if settings.cold_cache else ""
+
     def model(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What hands an artifact to a worker: its bytes, which travel with the request."""
         return {}, {"model": np.frombuffer(artifact.data, np.uint8)}
 
     def _request(self, artifact: Artifact, settings: Settings) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         runtime = self.runtime_for(artifact, settings)
-        if settings.cold_cache and self.places.get(runtime, CPU) == CPU:
-            raise InputError(f"{self.id}: there is no way to empty the caches of a CPU", device=self.id)
+        if settings.cold_cache and (self.places.get(runtime, CPU) == CPU or runtime == _TENSORRT):
+            where = "before each inference of trtexec" if runtime == _TENSORRT else "of a CPU"
+            raise InputError(f"{self.id}: there is no way to empty the caches {where}", device=self.id)
         options: dict[str, Any] = {"cold": True} if settings.cold_cache else {}
-        if runtime in _TOLD:
+        if runtime == _TENSORRT:  # which does not tell them itself
             options["signature"] = signature(artifact)
         message, arrays = self.model(artifact)
         return message | {"threads": settings.threads, "options": options}, arrays
@@ -138,6 +149,8 @@ class AgentDevice(WorkerDevice):
             require_dtype(str(name), str(dtype))
         self._inputs[artifact.sha256, artifact.inputs] = inputs
         load = {"do": "load", "session": number, "shapes": [spec.shape for spec in inputs]}
-        said = worker.ask(Frame(load, default_inputs(inputs)), timeout_s=self.silence_s).message
+        building = self.runtime_for(artifact, settings) == _TENSORRT
+        timeout_s = max(self.silence_s, BUILD_S + _MARGIN_S) if building else self.silence_s
+        said = worker.ask(Frame(load, default_inputs(inputs)), timeout_s=timeout_s).message
         load_ms, first_ms = float(found["load_ms"]) + float(said["load_ms"]), float(said["first_ms"])
         return Loaded(inputs, LoadReading(load_ms, first_ms))

@@ -92,6 +92,14 @@ class Session(Closing):
             WorkerLost: the process that runs the model died; the session is gone, the device is not.
         """
 
+    def time(self, repeat: int) -> NDArray[np.int64]:
+        """Latency in ns of each of ``repeat`` inferences, as :meth:`run` without inputs and outputs."""
+        return self.run(repeat=repeat).latency_ns
+
+    def work(self, repeat: int) -> None:
+        """Run ``repeat`` times as fast as can be, with nothing beside it: what energy is read of."""
+        self.run(repeat=repeat)
+
     @abstractmethod
     def peak_memory_bytes(self) -> int:
         """Peak memory that loading and running the artifact adds to an otherwise idle process of the runtime.
@@ -160,6 +168,10 @@ class Device(Closing):
     def meters(self) -> tuple[Meter, ...]:
         """The energy meters that can be read here and now."""
         return ()
+
+    def unmetered(self, settings: Settings) -> str:
+        """Why energy cannot be told of work under these settings, whatever the meter; empty if it can."""
+        return ""
 
     def meter_problems(self) -> Sequence[str]:
         """Why there are not more meters, a line each."""

@@ -75,7 +75,7 @@ class Worker:
             ModelError: the runtime refuses what was asked, in its own words.
             Crashed: native code in the worker crashed.
             WorkerLost: the worker died otherwise, or hangs and was killed.
-            DeviceError: it answered with something that is not a frame, and was killed.
+            DeviceError: it answered with something that is not a frame, and was killed; or what it runs on is lost.
         """
         with self._lock:
             self.require_alive()
@@ -89,6 +89,12 @@ class Worker:
             self._kill()
             died = reply.message["died"]
             raise _death(-died if type(died) is int else 1, "")
+        if "exhausted" in reply.message:  # of memory; who is asked next has none of the models that took it
+            self._kill()
+            raise WorkerLost(f"the worker process ran out of memory: {reply.message['exhausted']}")
+        if "lost" in reply.message:  # nothing that it is asked from here on could succeed
+            self._kill()
+            raise DeviceError(str(reply.message["lost"]))
         if "refused" in reply.message:
             raise ModelError(str(reply.message["refused"]))
         return reply

@@ -101,9 +101,13 @@ class WorkerDevice(Device):
         except DeviceError as error:
             raise self.lost(artifact, error) from error
 
-    def workers(self, kind: str) -> list[Worker]:
-        """The workers of a kind, dead ones included."""
-        return [worker for (its_kind, _, _), worker in self._workers.items() if its_kind == kind]
+    def workers(self, kind: str) -> dict[str, list[Worker]]:
+        """The workers of a kind by runtime, dead ones included."""
+        found: dict[str, list[Worker]] = {}
+        for (its_kind, runtime, _), worker in self._workers.items():
+            if its_kind == kind:
+                found.setdefault(runtime, []).append(worker)
+        return found
 
     def restart(self) -> None:
         """End the workers; what is opened next starts new ones."""
@@ -161,11 +165,24 @@ class WorkerSession(Session):
         if inputs is not None:
             self._check(inputs)
         arrays = dict(self.ask({"do": "run"}, repeat, inputs or {}).arrays)
-        latency_ns = arrays.pop("latency_ns", np.zeros(0))
+        latency_ns = self._checked(arrays.pop("latency_ns", np.zeros(0)), repeat)
+        return Samples(latency_ns, {name.removeprefix("output:"): value for name, value in arrays.items()})
+
+    def time(self, repeat: int) -> NDArray[np.int64]:
+        """Latency in ns of each of ``repeat`` inferences; outputs stay where they are."""
+        arrays = self.ask({"do": "run", "outputs": False}, repeat).arrays
+        return self._checked(arrays.get("latency_ns", np.zeros(0)), repeat)
+
+    def work(self, repeat: int) -> None:
+        """Run ``repeat`` times as fast as can be."""
+        self.ask({"do": "work"}, repeat)
+
+    def _checked(self, latency_ns: NDArray[Any], repeat: int) -> NDArray[np.int64]:
+        """Times as the worker told them, if they can be."""
         if latency_ns.dtype != np.int64 or latency_ns.shape != (repeat,) or not (latency_ns > 0).all():
             text = f"{self._artifact.name}: the worker told times that nothing takes"
             raise DeviceError(text, device=self._device.id, artifact=self._artifact.name)
-        return Samples(latency_ns, {name.removeprefix("output:"): value for name, value in arrays.items()})
+        return latency_ns
 
     def ask(self, message: dict[str, Any], repeat: int, inputs: Mapping[str, NDArray[Any]] | None = None) -> Frame:
         """What the worker answers about its model, after ``repeat`` inferences.

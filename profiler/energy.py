@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from netdyno.base.errors import InputError
-from netdyno.devices.device import Device, Session
+from netdyno.devices.device import Device, Session, Settings
 from netdyno.devices.meters import Meter, Trace
 
 WINDOW_S = 5.0
@@ -37,14 +37,16 @@ class Window:
         return self.gross_mj - 1e3 * self.idle_w * self.seconds
 
 
-def require_meter(device: Device) -> Meter:
-    """The device's energy meter.
+def require_meter(device: Device, settings: Settings) -> Meter:
+    """The device's energy meter, for work under these settings.
 
     Raises:
-        InputError: it has none that can be read; the message says why.
+        InputError: it has none that can be read, or none that could tell; the message says why.
         MeasurementInvalid: its counter stands still.
     """
     meters = device.meters()
+    if why := device.unmetered(settings):
+        raise InputError(f"no energy from {device.id}: {why}", device=device.id)
     if not meters:
         why = "; ".join(device.meter_problems()) or "it has no meter"
         raise InputError(f"no energy from {device.id}: {why}", device=device.id)
@@ -86,7 +88,7 @@ def _work(session: Session, repeat: int, seconds: float) -> int:
     """Run for at least so long; returns the number of inferences."""
     inferences, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
-        session.run(repeat=repeat)
+        session.work(repeat)
         inferences += repeat
     return inferences
 

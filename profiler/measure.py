@@ -178,7 +178,7 @@ class Bench:
         """Windows of energy, again in shuffled rounds, until each candidate has its number of them."""
         if not self._method.energy_windows:
             return
-        meter = require_meter(self._device)
+        meter = require_meter(self._device, self._settings)
         generator = np.random.default_rng([self._method.seed, self._journal.start])
         windows = self._journal.energies()
         trusted = Counter({name: sum(not window.flag for window in own) for name, own in windows.items()})
@@ -227,7 +227,7 @@ class Bench:
             self._weighed.add(name)
         if name not in self._repeats:
             self._repeats[name] = self._warm_up(session)
-        latency_ns = session.run(repeat=self._repeats[name]).latency_ns
+        latency_ns = session.time(self._repeats[name])
         self._journal.visit(name, self._round, latency_ns)
         self._medians.setdefault(name, {})[self._journal.start, self._round] = float(np.median(latency_ns)) / 1e6
         self._visited.add((name, self._journal.start))
@@ -238,7 +238,7 @@ class Bench:
         """Run until the warm-up time is over; returns how often the candidate fits into a visit."""
         spent = 0.0
         while True:
-            latency_ns = session.run(repeat=3).latency_ns
+            latency_ns = session.time(3)
             spent += float(latency_ns.sum()) / NANOSECONDS
             if spent >= self._method.warm_up_s or float(latency_ns.max()) < TINY_NS:
                 one = max(float(np.median(latency_ns)) / NANOSECONDS, 1e-9)

@@ -145,14 +145,14 @@ def _sample(session: Session, method: Method, progress: Progress) -> list[NDArra
     budget = method.budget_s or DEFAULT_BUDGET_S
     began = time.monotonic()
     warm = min(budget / 10, 1.0)
-    latency_ms = session.run(repeat=1).latency_ns / 1e6
+    latency_ms = session.time(1) / 1e6
     while time.monotonic() - began < warm:
-        latency_ms = session.run(repeat=1).latency_ns / 1e6
+        latency_ms = session.time(1) / 1e6
     repeat = int(np.clip(VISIT_S * 1e3 / latency_ms[0], 1, 1000))
     visits: list[NDArray[np.float64]] = []
     medians: list[float] = []
     while True:
-        visits.append(session.run(repeat=repeat).latency_ns / 1e6)
+        visits.append(session.time(repeat) / 1e6)
         medians.append(float(np.median(visits[-1])))
         spent = time.monotonic() - began
         progress("latency", int(1000 * min(spent / budget, 1.0)), 1000, f"median {np.median(medians):.4g} ms")

@@ -69,7 +69,7 @@ class Profiling:
             DeviceError: the device was lost.
         """
         if self.method.energy_windows:
-            require_meter(self.device)  # before minutes of other readings
+            require_meter(self.device, self.settings)  # before minutes of other readings
         conditions = describe(self.device, self.settings, subject, self.batch)
         self.device.hold()  # nobody else may write the journal, or load the device, from here on
         before = dict(self.device.state())

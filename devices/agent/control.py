@@ -18,6 +18,7 @@ from netdyno.devices.agent.versions import cuda_versions, versions
 
 LARGEST_FILE = 1 << 16
 MOST_FILES = 4096
+_LONGEST_TEXT = 300
 _OLDEST_FOR_GPUS = (3, 8)
 
 
@@ -62,7 +63,10 @@ class Control:
             return {"failed": text % _OLDEST_FOR_GPUS}
         from netdyno.devices.agent.gpu import RemoteGpu
 
-        self._gpu = RemoteGpu(message["identifier"])
+        try:
+            self._gpu = RemoteGpu(message["identifier"])
+        except Exception as error:
+            return {"input" if type(error).__name__ == "InputError" else "failed": str(error)[:_LONGEST_TEXT]}
         return dict(self._gpu.describe())
 
     def gpu_state(self, message: Message, arrays: Dict[str, Raw]) -> Message:

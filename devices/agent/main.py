@@ -12,16 +12,17 @@ import select
 import signal
 import sys
 import threading
-from typing import Any
+from typing import Any, Dict
 
 from netdyno.devices.agent.control import Control
 from netdyno.devices.agent.frames import Gone, read_frame, write_frame
 from netdyno.devices.agent.memory import peak, settle_memory, status_bytes
-from netdyno.devices.agent.models import import_runtime
+from netdyno.devices.agent.models import DeviceLost, import_runtime
 from netdyno.devices.agent.work import Work
 
 _LONGEST_TEXT = 300
 _GONE = 3
+_CUDA_LOST = ("CUDA error", "CUDA failure", "no CUDA-capable device", "libcuda.so.1", "NVIDIA driver")
 
 
 def serve(handlers: Any, source: int, sink: int) -> None:
@@ -34,9 +35,21 @@ def serve(handlers: Any, source: int, sink: int) -> None:
         try:
             answer = getattr(handlers, message["do"])(message, arrays)
         except Exception as error:
-            answer = {"refused": refusal(error)}
+            answer = trouble(error)
         del arrays
         write_frame(sink, *(answer if isinstance(answer, tuple) else (answer,)))
+
+
+def trouble(error: Exception) -> Dict[str, str]:
+    """The answer for an error: a refusal, unless memory has run out or what the runtime runs on is lost.
+
+    An error of CUDA's stays with its process for good, and each runtime words it in its own way.
+    """
+    said = str(error)
+    if "out of memory" in said.lower():
+        return {"exhausted": refusal(error)}
+    lost = isinstance(error, DeviceLost) or any(words in said for words in _CUDA_LOST)
+    return {"lost" if lost else "refused": refusal(error)}
 
 
 def refusal(error: BaseException) -> str:
@@ -55,7 +68,7 @@ def end_with(descriptor: int) -> None:
         poll = select.poll()
         poll.register(descriptor, 0x2000)  # POLLRDHUP, which Python names from 3.9 on
         poll.poll()
-        os._exit(0)
+        os.killpg(0, signal.SIGKILL)  # this process, and what it has started: each worker leads a group of its own
 
     threading.Thread(target=wait, daemon=True).start()
 
@@ -102,7 +115,7 @@ def _answer_peak(runtime: str, place: str, sink: int) -> None:
     try:
         answer = peak(runtime, place, before, message, arrays)
     except Exception as error:
-        answer = {"refused": refusal(error)}
+        answer = trouble(error)
     write_frame(sink, answer)
     os._exit(0)
 

@@ -10,6 +10,10 @@ Found = Sequence[Tuple[str, Sequence[Any], str]]
 """Inputs as a runtime tells them: name, dimensions (anything but a positive number is open), dtype."""
 
 
+class DeviceLost(Exception):
+    """What a runtime runs on is gone, or in a state that nothing but a new process can leave."""
+
+
 class Model:
     """A model that a runtime has loaded; ``found`` are its inputs, ``results`` its outputs' names and dtypes."""
 
@@ -36,6 +40,11 @@ class Model:
     def time_runs(self, repeat: int) -> List[int]:
         """Latency in ns of each of ``repeat`` inferences."""
         return time_runs(self.run, repeat)
+
+    def work(self, repeat: int) -> None:
+        """Run so often, as fast as can be, and be done when this returns."""
+        for _ in range(repeat):
+            self.run()
 
     def device_bytes(self) -> int:
         """Memory that it has taken of a device that has its own, at most until now."""

@@ -5,30 +5,48 @@ from typing import Any, Dict, List, Sequence
 from netdyno.devices.agent.cuda import Stream
 from netdyno.devices.agent.models import OnnxRuntimeModel
 
+_NO_WAITING = ("disable_synchronize_execution_providers", "1")
+
 
 class OnnxRuntimeCudaModel(OnnxRuntimeModel):
     """ONNX Runtime on a GPU; inputs and outputs stay there, and its kernels are timed on a stream of ours.
 
     FP32 is FP32: tensor cores would round the products to TF32. Operators that the provider does not have run on the
-    CPU, as they would in an app.
+    CPU, as they would in an app; the GPU waits for them within the time that is told.
     """
 
     provider = "CUDAExecutionProvider"
     memory = "cuda"
 
     def __init__(self, data: bytes, threads: int, cold: bool = False) -> None:
+        import onnxruntime
+
         self._cold = cold
         self._stream = Stream(0)
         self._before_bytes = self._stream.used_bytes()
         self.providers = [(self.provider, self.provider_options()), ("CPUExecutionProvider", {})]
         super().__init__(data, threads)
-        if self.provider not in self.session.get_providers():
-            raise ValueError("%s does not start here; CUDA or cuDNN may be missing" % self.provider)
+        self.require_provider()
+        self._options = onnxruntime.RunOptions()
+        self._options.add_run_config_entry(*_NO_WAITING)
 
     def provider_options(self) -> Dict[str, str]:
         """Memory as it is asked for, so that what is taken is what is needed."""
         stream = str(self._stream.handle)
         return {"user_compute_stream": stream, "use_tf32": "0", "arena_extend_strategy": "kSameAsRequested"}
+
+    def require_provider(self) -> None:
+        """Make sure that the session is what was asked for: ONNX Runtime falls back to other settings in silence.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if self.provider not in self.session.get_providers():
+            raise ValueError("%s does not start here; CUDA or cuDNN may be missing" % self.provider)
+        taken = self.session.get_provider_options()[self.provider]
+        for name, value in self.provider_options().items():
+            if taken.get(name) != value:
+                raise ValueError("this ONNX Runtime does not take %s=%s; 1.18 or newer does" % (name, value))
 
     def allocate(self, shapes: Sequence[Sequence[int]]) -> None:
         """Get ready for inputs of these shapes, in order."""
@@ -44,15 +62,32 @@ class OnnxRuntimeCudaModel(OnnxRuntimeModel):
             self._fed[name] = value  # the binding points into it
             self.binding.bind_ortvalue_input(name, value)
 
+    def run(self) -> None:
+        """One inference, which may still be running when this returns."""
+        self.session.run_with_iobinding(self.binding, self._options)
+
     def outputs(self) -> Dict[str, Any]:
         """Copies of the last inference's outputs."""
-        self.binding.synchronize_outputs()
+        self._stream.wait()
         return super().outputs()
 
     def time_runs(self, repeat: int) -> List[int]:
         """Latency in ns of each of ``repeat`` inferences, by the GPU's own clock."""
         return self._stream.time_runs(self.run, repeat, self._cold)
 
+    def work(self, repeat: int) -> None:
+        """Run so often, as fast as can be, and be done when this returns."""
+        super().work(repeat)
+        self._stream.wait()
+
     def device_bytes(self) -> int:
-        """Memory of the GPU that is in use since; ONNX Runtime gives nothing back while it lives."""
-        return self._stream.used_bytes() - self._before_bytes
+        """Memory of the GPU that is in use since; ONNX Runtime gives nothing back while it lives.
+
+        Raises:
+            ValueError: there is less, since others have given some back.
+        """
+        self._stream.wait()
+        taken = self._stream.used_bytes() - self._before_bytes
+        if taken < 0:
+            raise ValueError("other programs have freed memory of the GPU meanwhile")
+        return taken

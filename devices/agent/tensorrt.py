@@ -5,23 +5,26 @@ for a fifth of a second, and runs as often as it is asked to; latency is its tim
 without the copies of inputs and outputs.
 """
 
+import ctypes
 import hashlib
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from typing import Any, Dict, List, Sequence, Tuple
 
 from netdyno.devices.agent.cache import cache_folder, prune, touch
-from netdyno.devices.agent.models import Model
+from netdyno.devices.agent.models import DeviceLost, Model
 from netdyno.devices.agent.versions import trtexec, trtexec_version
 
-_BUILD_S = 1800
+BUILD_S = 1800
 _RUN_S = 600
 _LARGEST_REPORT = 1 << 30
 _MIB = 1 << 20
+_PR_SET_PDEATHSIG = 1
 _FORBIDDEN = re.compile(r"[^\w./-]")
 _OPTIONS = ("--noTF32",)
 
@@ -40,9 +43,10 @@ class TensorRtModel(Model):
         self._data = data
         self._shapes: Dict[str, Sequence[int]] = {}
         self._engine = ""
-        self._outputs: Dict[str, Any] = {}
         self._log = ""
-        self._folder = tempfile.mkdtemp(dir=_made(os.path.join(cache_folder(), "trtexec")))
+        reports = _made(os.path.join(cache_folder(), "trtexec"))
+        _remove_orphans(reports)
+        self._folder = tempfile.mkdtemp(prefix="%d-" % os.getpid(), dir=reports)
 
     def allocate(self, shapes: Sequence[Sequence[int]]) -> None:
         """Build the engine for inputs of these shapes, or take the one that was built before."""
@@ -63,7 +67,7 @@ class TensorRtModel(Model):
         with open(model, "wb") as file:
             file.write(self._data)
         arguments = ["--onnx=" + model, "--saveEngine=" + part, "--iterations=1", "--duration=0", "--warmUp=0"]
-        self._call(arguments + list(_OPTIONS) + self._open_shapes(), _BUILD_S)
+        self._call(arguments + list(_OPTIONS) + self._open_shapes(), BUILD_S)
         os.replace(part, self._engine)
 
     def feed(self, arrays: Dict[str, Any]) -> None:
@@ -78,19 +82,19 @@ class TensorRtModel(Model):
 
     def time_runs(self, repeat: int) -> List[int]:
         """Latency in ns of each of ``repeat`` inferences, by the GPU's own clock."""
-        times, outputs = os.path.join(self._folder, "times"), os.path.join(self._folder, "outputs")
-        arguments = ["--loadEngine=" + self._engine, "--iterations=%d" % repeat, "--duration=0", "--useCudaGraph"]
-        arguments += ["--exportTimes=" + times, "--exportOutput=" + outputs] + self._open_shapes()
-        if self.found:
-            given = ["%s:%s" % (name, self._input(number)) for number, (name, _, _) in enumerate(self.found)]
-            arguments.append("--loadInputs=" + ",".join(given))
-        self._log = self._call(arguments, _RUN_S)
-        self._outputs = parse_outputs(_report(outputs), self.results)
+        times = os.path.join(self._folder, "times")
+        self._log = self._run(repeat, ["--useCudaGraph", "--exportTimes=" + times])
         return parse_times(_report(times), repeat)
 
+    def work(self, repeat: int) -> None:
+        """Each call is mostly the start of a process."""
+        raise ValueError("the energy of an inference cannot be told apart from that of starting trtexec")
+
     def outputs(self) -> Dict[str, Any]:
-        """Copies of the last inference's outputs."""
-        return dict(self._outputs)
+        """The outputs for the inputs that were fed last, of a call of their own: as text they are large."""
+        outputs = os.path.join(self._folder, "outputs")
+        self._run(1, ["--exportOutput=" + outputs])
+        return parse_outputs(_report(outputs), self.results)
 
     def device_bytes(self) -> int:
         """Memory of the GPU that TensorRT said it manages for the engine and its activations, in whole MiB."""
@@ -99,8 +103,7 @@ class TensorRtModel(Model):
     def operators(self, repeat: int) -> List[Any]:
         """Name and mean time in µs of each of the engine's layers, by TensorRT's own profiler."""
         profile = os.path.join(self._folder, "profile")
-        arguments = ["--loadEngine=" + self._engine, "--iterations=%d" % repeat, "--duration=0"]
-        self._call(arguments + ["--exportProfile=" + profile] + self._open_shapes(), _RUN_S)
+        self._run(repeat, ["--exportProfile=" + profile])
         return parse_profile(_report(profile))
 
     def close(self) -> None:
@@ -118,24 +121,52 @@ class TensorRtModel(Model):
         told = ["%s:%s" % (name, "x".join(map(str, self._shapes[name]))) for name in opened]
         return ["--shapes=" + ",".join(told)] if told else []
 
+    def _run(self, repeat: int, options: List[str]) -> str:
+        """Run the engine on the inputs that were fed, and return the log."""
+        arguments = ["--loadEngine=" + self._engine, "--iterations=%d" % repeat, "--duration=0"]
+        if self.found:
+            given = ["%s:%s" % (name, self._input(number)) for number, (name, _, _) in enumerate(self.found)]
+            arguments.append("--loadInputs=" + ",".join(given))
+        return self._call(arguments + options + self._open_shapes(), _RUN_S)
+
     def _call(self, arguments: List[str], timeout_s: float) -> str:
         """What ``trtexec`` says.
 
         Raises:
             ValueError: it fails, in its own words.
+            DeviceLost: it was killed.
         """
         command = [trtexec()] + arguments
         try:
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=timeout_s,
+                preexec_fn=_die_with_parent,
             )
         except subprocess.TimeoutExpired:
             raise ValueError("trtexec did not end within %d s" % timeout_s)
         said = done.stdout.decode(errors="replace")
         if done.returncode:
             errors = [line.partition("[E] ")[2].strip() for line in said.splitlines() if "[E] " in line]
-            raise ValueError("trtexec: " + (errors + ["ended with exit code %d" % done.returncode])[0])
+            text = "trtexec: " + (errors + ["ended with exit code %d" % done.returncode])[0]
+            raise DeviceLost(text) if done.returncode < 0 else ValueError(text)
         return said
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the worker is, which cannot clean up after itself then."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _remove_orphans(folder: str) -> None:
+    """Remove what processes that are gone have left."""
+    for name in os.listdir(folder):
+        pid = name.partition("-")[0]
+        if pid.isdigit() and not os.path.exists("/proc/" + pid):
+            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
 
 
 def parse_times(text: str, repeat: int) -> List[int]:
@@ -148,12 +179,19 @@ def parse_times(text: str, repeat: int) -> List[int]:
     if not isinstance(entries, list) or len(entries) < repeat:
         raise ValueError("trtexec told fewer times than it was to run")
     try:
-        times_ms = [float(entry["endComputeMs"]) - float(entry["startComputeMs"]) for entry in entries[-repeat:]]
+        times_ms = [_compute_ms(entry) for entry in entries[-repeat:]]
     except (KeyError, TypeError):
         raise ValueError("trtexec told times in a form that is not known")
     if not all(0 <= time_ms < 1e9 for time_ms in times_ms):
         raise ValueError("trtexec told times that nothing takes")
     return [max(1, round(time_ms * 1e6)) for time_ms in times_ms]
+
+
+def _compute_ms(entry: Any) -> float:
+    """The difference as it is told, since the moments themselves have only six digits."""
+    if "computeMs" in entry:
+        return float(entry["computeMs"])
+    return float(entry["endComputeMs"]) - float(entry["startComputeMs"])
 
 
 def parse_outputs(text: str, results: Sequence[Any]) -> Dict[str, Any]:

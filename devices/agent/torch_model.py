@@ -77,9 +77,14 @@ class TorchModel(Model):
 
 
 class TorchCudaModel(TorchModel):
-    """PyTorch on a GPU: one inference is captured as a CUDA graph, and replayed as a whole."""
+    """PyTorch on a GPU: one inference is captured as a CUDA graph, and replayed as a whole.
+
+    All graphs of a process share the memory of their activations: each is replayed alone, and its outputs are read
+    before the next one.
+    """
 
     place = "cuda"
+    pool: Any = None
 
     def __init__(self, data: bytes, threads: int, cold: bool = False) -> None:
         import torch
@@ -88,12 +93,16 @@ class TorchCudaModel(TorchModel):
         self._side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._stream = Stream(self._side.cuda_stream)
         self._graph: Any = None
-        torch.cuda.reset_peak_memory_stats()
         self._before_bytes = torch.cuda.memory_allocated()
+        if TorchCudaModel.pool is None:
+            TorchCudaModel.pool = torch.cuda.graph_pool_handle()
         super().__init__(data, threads)
 
     def allocate(self, shapes: Sequence[Sequence[int]]) -> None:
-        """Get ready for inputs of these shapes, in order, and capture an inference."""
+        """Get ready for inputs of these shapes, in order, and capture an inference.
+
+        Its memory is told from the capture on: before it, libraries try algorithms that take more.
+        """
         torch = self._torch
         super().allocate(shapes)
         torch.cuda.synchronize()
@@ -102,8 +111,11 @@ class TorchCudaModel(TorchModel):
                 for _ in range(_WARM_UP):
                     self.execute()
             torch.cuda.synchronize()
+            for name, _ in self.results:
+                del self.values[name]
+            torch.cuda.reset_peak_memory_stats()
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph, stream=self._side):
+            with torch.cuda.graph(self._graph, pool=self.pool, stream=self._side):
                 self.execute()
         torch.cuda.synchronize()
 
@@ -126,6 +138,13 @@ class TorchCudaModel(TorchModel):
         """Latency in ns of each of ``repeat`` replays, by the GPU's own clock."""
         with self._torch.cuda.stream(self._side):
             return self._stream.time_runs(self._graph.replay, repeat, self._cold)
+
+    def work(self, repeat: int) -> None:
+        """Run so often, as fast as can be, and be done when this returns."""
+        with self._torch.cuda.stream(self._side):
+            for _ in range(repeat):
+                self._graph.replay()
+        self._torch.cuda.synchronize()
 
     def device_bytes(self) -> int:
         """The most that PyTorch's allocator had given away at a time: weights, activations, workspaces."""

@@ -19,6 +19,7 @@ _PACKAGES = {
 _TRTEXEC = "/usr/src/tensorrt/bin/trtexec"
 """Where JetPack and TensorRT's own archives put it."""
 _ASK_S = 30
+_LEAST_CUDA = 11
 
 
 def versions() -> Dict[str, str]:
@@ -63,14 +64,15 @@ def _dotted(digits: str) -> str:
 
 
 def _torch_version() -> str:
-    """PyTorch's version if it was built for CUDA, read off its smallest module without importing the rest."""
+    """PyTorch's version if it can run ONNX models as CUDA graphs, read off its smallest module without the rest."""
     with contextlib.suppress(Exception):
         spec = importlib.util.find_spec("torch")
         folder = next(iter(spec.submodule_search_locations or []))  # type: ignore[union-attr]
         told: Dict[str, Any] = {}
         with open(os.path.join(folder, "version.py")) as file:
             exec(file.read(), told)
-        if told["cuda"]:
+        graphs = int(str(told["cuda"] or "0").split(".")[0]) >= _LEAST_CUDA
+        if graphs and importlib.util.find_spec("onnx") is not None:
             return str(told["__version__"])
     return ""
 

@@ -37,9 +37,15 @@ class Work:
         if arrays:
             model.feed(arrays_of(arrays))
         latency_ns = model.time_runs(message["repeat"])
-        outputs = {"output:" + name: _raw(value) for name, value in model.outputs().items()}
+        wanted = model.outputs() if message.get("outputs", True) else {}
+        outputs = {"output:" + name: _raw(value) for name, value in wanted.items()}
         outputs["latency_ns"] = ("int64", (len(latency_ns),), struct.pack("<%dq" % len(latency_ns), *latency_ns))
         return {}, outputs
+
+    def work(self, message: Message, arrays: Dict[str, Raw]) -> Message:
+        """Run a model ``repeat`` times as fast as can be."""
+        self._models[message["session"]].work(message["repeat"])
+        return {}
 
     def operators(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """Name and mean time in µs of each operator of a model, by its runtime's profiler."""

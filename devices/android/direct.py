@@ -93,6 +93,7 @@ class DirectTransport(Transport):
         """The library's errors as netdyno's own."""
         known = self._library.exceptions
         where = f"{self.serial}: {path}" if path else self.serial
+        others: tuple[type[Exception], ...] = (*_all_of(known), OSError, struct.error, ValueError)
         silent = (known.AdbTimeoutError, known.TcpTimeoutException, TimeoutError)
         try:
             yield
@@ -107,7 +108,7 @@ class DirectTransport(Transport):
         except known.InvalidTransportError as error:
             text = "phones on USB need an adb server, or libusb: pip install 'netdyno[android]'"
             raise DeviceError(f"{self.serial}: {text}", device=self.serial) from error
-        except (*_all_of(known), OSError, struct.error, ValueError) as error:
+        except others as error:
             raise DeviceError(f"{where}: {error or type(error).__name__}", device=self.serial) from error
 
     def _refused(self) -> DeviceError:

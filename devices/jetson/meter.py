@@ -18,6 +18,7 @@ from netdyno.devices.workers import WorkerMeter
 INTERVAL_MS = 50
 _ASK_S = 60.0
 _FIRST_LINE_S = 3.0
+_LAST_NS = 1 << 63
 
 
 class TegrastatsMeter(WorkerMeter):
@@ -48,6 +49,8 @@ class TegrastatsMeter(WorkerMeter):
         said = self._ask({"do": "lines"})
         with understood(self._target):
             lines = [(int(at_ns), str(text)) for at_ns, text in said["lines"]]
+            if not all(0 <= at_ns < _LAST_NS for at_ns, _ in lines):
+                raise ValueError("no time of a clock")
         for at_ns, text in lines:
             self._add(at_ns, parse_tegrastats(text).total_mw)
         return self._total_mj

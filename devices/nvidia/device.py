@@ -127,12 +127,13 @@ def lock_name(uuid: str) -> str:
 
 
 def gpu_state(
-    host: Host, gpu: Mapping[str, str | int | float], workers: Sequence[Worker]
+    host: Host, gpu: Mapping[str, str | int | float], workers: Mapping[str, Sequence[Worker]]
 ) -> dict[str, str | int | float]:
     """The state of a GPU and its machine; what computes there beside our own ``workers`` is told apart."""
     state = {**{f"host_{name}": value for name, value in host.state().items()}, **gpu}
     if "compute_processes" in state:
-        own = sum(worker.alive for worker in workers)
+        # A worker of TensorRT computes nothing itself, and its programs have ended when somebody asks.
+        own = sum(worker.alive for name, each in workers.items() if name != "tensorrt" for worker in each)
         state["other_processes"] = max(0, int(state.pop("compute_processes")) - own)
     return state
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netdyno.base.errors import DeviceError
+from netdyno.base.errors import DeviceError, InputError
 from netdyno.devices.agents import CUDA, understood
 from netdyno.devices.device import DeviceInfo
 from netdyno.devices.nvidia.device import NO_RUNTIME, RUNTIMES, cuda_faults, gpu_state, lock_name
@@ -15,6 +14,7 @@ from netdyno.devices.ssh.device import SshDevice, short
 from netdyno.devices.ssh.meter import RemoteMeter
 
 _LONGEST_SETTLING_S = 60.0
+_LARGEST = 1e18
 
 
 class SshCuda(SshDevice):
@@ -47,7 +47,7 @@ class SshCuda(SshDevice):
         """Clocks, temperature, throttling, power limit and other programs of the GPU; the host's own state."""
         said = self.ask({"do": "gpu_state"})
         with understood(self.address.target):
-            return gpu_state(self.host(), _facts(said["state"]), self.workers("work"))
+            return gpu_state(self.host(), _numbers(said["state"]), self.workers("work"))
 
     def faults(
         self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
@@ -78,14 +78,24 @@ class SshCuda(SshDevice):
     def connect(self) -> SshWorker:
         """A process of the agent that has the GPU in hand."""
         agent = super().connect()
-        self._about = ask(agent, {"do": "gpu", "identifier": self.address.device}, CONNECT_S)
+        said = ask(agent, {"do": "gpu", "identifier": self.address.device}, CONNECT_S)
+        if "input" in said:
+            raise InputError(f"{self.address.target}: {said['input']}", device=self.id)
+        self._about = said
         return agent
 
 
 def _facts(said: Any) -> dict[str, str | int | float]:
     """Somebody's facts, if they are numbers and short texts."""
-    found: dict[str, str | int | float] = {}
-    for name, value in said.items():
-        number = type(value) in (int, float) and math.isfinite(value)
-        found[short(name)] = value if number else short(value)
-    return found
+    return {short(name): value if _is_number(value) else short(value) for name, value in said.items()}
+
+
+def _numbers(said: Any) -> dict[str, str | int | float]:
+    """Somebody's state, if it is all numbers, which can be compared."""
+    if not all(_is_number(value) for value in said.values()):
+        raise ValueError("no numbers")
+    return _facts(said)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and -_LARGEST < value < _LARGEST

@@ -185,6 +185,11 @@ class SshDevice(AgentDevice):
             self._sent.add(sha256)
         return {"path": f"{self._hello.cache}/models/{sha256}"}, {}
 
+    def restart(self) -> None:
+        """End the workers; what models are kept there is looked up anew."""
+        self._sent.clear()
+        super().restart()
+
     def close(self) -> None:
         """End the connections and let other users in; sessions that are still open are gone then."""
         self.restart()

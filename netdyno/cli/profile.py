@@ -53,6 +53,8 @@ def profile(
     as_json: Json = False,
 ) -> None:
     """Measure a space's layers into a lookup table, or a model operator by operator, or models against each other."""
+    from dataclasses import replace
+
     from netdyno.base.clock import process_age_s
     from netdyno.base.errors import InputError
     from netdyno.base.files import require_writable
@@ -60,6 +62,7 @@ def profile(
     from netdyno.devices import Settings, open_device
     from netdyno.profiler.energy import require_meter
     from netdyno.profiler.measure import Method, check_metrics
+    from netdyno.profiler.profiling import choose_runtime
 
     # A budget is what the user waits for, this process's start included.
     seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
@@ -89,7 +92,7 @@ def profile(
     space = _space(targets[0], resolution or [])
     with open_device(device) as opened:
         if method.energy_windows:
-            require_meter(opened)
+            require_meter(opened, replace(settings, runtime=choose_runtime(opened, settings)[0]))
         _profile_space(space, opened, settings, batch, method, networks, out, not resume, as_json)
 
 

@@ -32,6 +32,7 @@ HONEST: dict[str, dict[str, Any]] = {
     "find": {"inputs": [["x", [1, 3], "float32"]], "outputs": [["y", "float32"]], "load_ms": 1.5},
     "load": {"load_ms": 0.5, "first_ms": 0.25},
     "run": {},
+    "work": {},
     "close": {},
     "memory": {"bytes": 12345},
     "gpu": {

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from netdyno.devices.cpu import CpuDevice
-from netdyno.devices.device import Samples, Settings
+from netdyno.devices.device import Settings
 from netdyno.devices.meters import Meter
 from netdyno.devices.workers import WorkerSession
 from netdyno.profiler import energy, measure
@@ -40,15 +40,14 @@ class Counter(Meter):
 
 def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     """The journal keeps each window, and the same call again takes none."""
-    meter, run = Counter(), WorkerSession.run
+    meter, work = Counter(), WorkerSession.work
     windows: list[Window] = []
 
-    def counted(self: WorkerSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
+    def counted(self: WorkerSession, repeat: int) -> None:
         (worked_s, _), began = meter.worked, time.monotonic()
         meter.worked = worked_s, began
-        samples = run(self, inputs, repeat)
+        work(self, repeat)
         meter.worked = worked_s + time.monotonic() - began, None
-        return samples
 
     def short(*arguments: Any) -> Window:
         windows.append(measure_window(*arguments, window_s=0.5))
@@ -56,7 +55,7 @@ def test_idle_is_taken_off(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: P
 
     method = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=3, most_rounds=3, memory=False, energy_windows=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WorkerSession, "run", counted)
+        patch.setattr(WorkerSession, "work", counted)
         patch.setattr(CpuDevice, "meters", lambda _: (meter,))
         patch.setattr(CpuDevice, "faults", lambda *_: [])
         patch.setattr(measure, "measure_window", short)
@@ -84,4 +83,4 @@ def test_columns_by_hand() -> None:
 
 def test_a_machine_without_a_meter_says_so(tmp_path: Path, refuses: Refuses) -> None:
     with CpuDevice(sys=tmp_path) as device:
-        assert "no RAPL package counters" in refuses(lambda: require_meter(device))
+        assert "no RAPL package counters" in refuses(lambda: require_meter(device, Settings()))

@@ -3,10 +3,9 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -206,7 +205,7 @@ def test_a_candidate_that_always_kills_is_given_up(cpu: CpuDevice, tiny_layers: 
     candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
     culprit = tiny_layers[1].key
     with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WorkerSession, "run", _fatal_to_run(candidates[culprit].artifact))
+        patch.setattr(WorkerSession, "time", _fatal_to_time(candidates[culprit].artifact))
         Bench(cpu, ONNX, candidates, journal, QUICK).run()
         assert len(journal.failures()[culprit]) == 2
         assert {name: len(visits) for name, visits in journal.visits().items()} == {
@@ -214,14 +213,14 @@ def test_a_candidate_that_always_kills_is_given_up(cpu: CpuDevice, tiny_layers: 
         }
 
 
-def _fatal_to_run(artifact: Artifact) -> Callable[..., Samples]:
+def _fatal_to_time(artifact: Artifact) -> Callable[..., Samples]:
     """A session's ``run`` during which the worker is killed whenever that artifact's turn has come."""
-    run = WorkerSession.run
+    timed = WorkerSession.time
 
-    def fatal(self: WorkerSession, inputs: Mapping[str, Any] | None = None, repeat: int = 1) -> Samples:
+    def fatal(self: WorkerSession, repeat: int) -> NDArray[np.int64]:
         if self._artifact == artifact:
             kill_workers()
-        return run(self, inputs, repeat)
+        return timed(self, repeat)
 
     return fatal
 
@@ -294,7 +293,7 @@ def test_an_unknown_runtime_is_told(cpu: CpuDevice, tiny_layers: list[Layer]) ->
 def test_when_everything_dies_the_run_ends(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     candidate = Candidate(tiny_layers[0])
     with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WorkerSession, "run", _fatal_to_run(candidate.artifact))
+        patch.setattr(WorkerSession, "time", _fatal_to_time(candidate.artifact))
         with pytest.raises(DeviceError, match="every candidate failed"):
             Bench(cpu, ONNX, {"a": candidate}, journal, QUICK).run()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netdyno.devices.agent import versions
+from netdyno.devices.agent.models import DeviceLost
 from netdyno.devices.agent.tensorrt import TensorRtModel, parse_memory, parse_outputs, parse_profile, parse_times
 from netdyno.devices.signature import signature
 from netdyno.devices.testing import Case
@@ -26,11 +28,16 @@ def test_times_are_those_of_the_last_on_the_gpu() -> None:
     assert parse_times(TIMES, 1) == [250_000]
 
 
+def test_moments_are_rounded_and_durations_are_not() -> None:
+    text = '[{"startComputeMs": 1234.57, "endComputeMs": 1234.58, "computeMs": 0.0123456}]'
+    assert parse_times(text, 1) == [12_346]
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "", "{}", "[]", "[1]", '[{"computeMs": 1}]', '[{"startComputeMs": 2, "endComputeMs": 1}]',
-        '[{"startComputeMs": 0, "endComputeMs": NaN}]',
+        "", "{}", "[]", "[1]", '[{"endComputeMs": 1}]', '[{"computeMs": "x"}]',
+        '[{"startComputeMs": 2, "endComputeMs": 1}]', '[{"startComputeMs": 0, "endComputeMs": NaN}]',
     ],
 )  # fmt: skip
 def test_other_times_are_refused(text: str) -> None:
@@ -112,6 +119,33 @@ def test_an_engine_is_built_once(on_path: Path, cases: list[Case]) -> None:
     second.close()
     assert engine.stat().st_ino == built
     assert list((on_path / "trtexec").iterdir()) == [], "reports and inputs are gone"
+
+
+def test_what_dead_processes_left_is_removed(on_path: Path, cases: list[Case]) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for pid in (dead.pid, os.getpid()):
+        (on_path / f"trtexec/{pid}-x").mkdir(parents=True)
+    _model(next(case for case in cases if case.artifact.format == "onnx")).close()
+    assert [path.name for path in (on_path / "trtexec").iterdir()] == [f"{os.getpid()}-x"]
+
+
+def test_its_energy_is_mostly_its_start(on_path: Path, cases: list[Case]) -> None:
+    model = _model(next(case for case in cases if case.artifact.format == "onnx"))
+    with pytest.raises(ValueError, match="starting trtexec"):
+        model.work(5)
+
+
+def test_a_program_that_is_killed_is_a_lost_gpu(on_path: Path, trtexec: Path, cases: list[Case]) -> None:
+    model = _model(next(case for case in cases if case.artifact.format == "onnx"))
+    killed = on_path / "killed"
+    killed.mkdir()
+    (killed / "trtexec").write_text("#!/bin/sh\nkill -ABRT $$\n")
+    (killed / "trtexec").chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{killed}:{os.environ['PATH']}")
+        with pytest.raises(DeviceLost, match="exit code -6"):
+            model.run()
 
 
 def test_its_own_words(on_path: Path, cases: list[Case]) -> None:

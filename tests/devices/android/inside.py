@@ -1,8 +1,8 @@
 """Runs Android's daemon in a network and a mount of its own, and leads a socket in a file to it.
 
 ``python inside.py ADBD_ROOT SOCKET PROGRAMS``: the daemon listens on all addresses without asking for a key, so it
-never shares a network with anything; its ``/data`` is memory. Programs in PROGRAMS stand before the system's. Ends with
-its standard input.
+never shares a network with anything; its ``/data`` is memory. Programs in PROGRAMS stand before the system's. It ends
+with its standard input.
 """
 
 from __future__ import annotations

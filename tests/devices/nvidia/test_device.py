@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netdyno.base.errors import DeviceError, InputError, ModelError
+from netdyno.base.errors import DeviceError, InputError, ModelError, WorkerLost
 from netdyno.devices import Settings
+from netdyno.devices.agent.main import trouble
 from netdyno.devices.nvidia.device import CudaDevice
 from netdyno.devices.ssh import SshDevice, ssh_device
 from netdyno.devices.ssh.address import Address
@@ -152,6 +154,41 @@ def test_a_cold_cache_is_the_gpus(driver: Any, gpu_script: Callable[..., Any], c
     driver.install(gpu_script())
     with OnCpu("cuda") as device, pytest.raises(InputError, match="caches of a CPU"):
         device.open(cases[0].artifact, Settings(cold_cache=True))
+
+
+def test_energy_that_cannot_be_told(driver: Any, gpu_script: Callable[..., Any]) -> None:
+    driver.install(gpu_script())
+    with OnCpu("cuda") as device:
+        assert "start" in device.unmetered(Settings("tensorrt"))
+        assert "cold-cache" in device.unmetered(Settings("torch", cold_cache=True))
+        assert device.unmetered(Settings("torch")) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("CUDA error: an illegal memory access was encountered", DeviceError),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB", WorkerLost),
+        ("CUDA failure 700: an illegal memory access", DeviceError),
+        ("its operator Sin is unknown", ModelError),
+    ],
+)
+def test_what_an_error_of_a_runtime_comes_to(said: str, kind: type[Exception]) -> None:
+    """A lost GPU and a full one are not the model's fault."""
+    answer = trouble(RuntimeError(said))
+    program = f"import json,os,sys; sys.path[:0]=[]; exec({READ_AND_ANSWER!r}.format({json.dumps(answer)!r}))"
+    worker = Worker([sys.executable, "-P", "-c", program], on_stdout=True)
+    with pytest.raises(kind) as caught:
+        worker.ask(Frame({"do": "run"}), timeout_s=20)
+    worker.end()
+    assert type(caught.value) is kind
+
+
+READ_AND_ANSWER = """
+from netdyno.devices.agent.frames import read_frame, write_frame
+read_frame(0)
+write_frame(1, json.loads({!r}))
+"""
 
 
 def test_operators_that_pytorch_is_not_told(driver: Any, gpu_script: Callable[..., Any], model: Any) -> None:
