@@ -19,7 +19,7 @@ from netdyno.devices.operators import OperatorProfile, OperatorTimes
 from netdyno.devices.runtimes import concrete, default_inputs, require_dtype
 from netdyno.devices.signature import signature
 from netdyno.devices.wire import Frame
-from netdyno.devices.worker import Worker, python_worker
+from netdyno.devices.worker import Worker, WorkerBase, python_worker
 from netdyno.devices.workers import Loaded, WorkerDevice
 
 AGENT = "netdyno.devices.agent.main"
@@ -73,12 +73,12 @@ class AgentDevice(WorkerDevice):
         self.connection = connection
         self._inputs: dict[tuple[str, tuple[TensorSpec, ...]], tuple[TensorSpec, ...]] = {}
 
-    def start_worker(self, kind: str, runtime: str) -> Worker:
+    def start_worker(self, kind: str, runtime: str) -> WorkerBase:
         """A process of the agent for a runtime."""
         gpu = (self.gpu,) if self.gpu else ()
         return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *gpu)
 
-    def load_model(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+    def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Have a worker load an artifact."""
         try:
             with understood(self.connection.target):
@@ -88,7 +88,7 @@ class AgentDevice(WorkerDevice):
                 worker.ask(Frame({"do": "close", "session": number}), timeout_s=self.silence_s)
             raise
 
-    def measure_memory(self, worker: Worker, artifact: Artifact, settings: Settings) -> int:
+    def measure_memory(self, worker: WorkerBase, artifact: Artifact, settings: Settings) -> int:
         """Have a worker measure an artifact's peak memory in bytes; open inputs were found when it was opened."""
         inputs = self._inputs.get((artifact.sha256, artifact.inputs), artifact.inputs)
         message, arrays = self._request(artifact, settings)
@@ -139,7 +139,7 @@ class AgentDevice(WorkerDevice):
         message, arrays = self.model(artifact)
         return message | {"threads": settings.threads, "options": options}, arrays
 
-    def _load(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+    def _load(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         message, arrays = self._request(artifact, settings)
         request = Frame(message | {"do": "find", "session": number}, arrays)
         found = worker.ask(request, timeout_s=self.silence_s).message

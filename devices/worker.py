@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import IO
 
@@ -25,7 +26,39 @@ class Crashed(WorkerLost):
     """The worker ended itself through a fault in native code."""
 
 
-class Worker:
+class WorkerBase(ABC):
+    """What keeps models somewhere, and answers frames about them."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+
+    @abstractmethod
+    def require_alive(self) -> None:
+        """Make sure that it can be asked.
+
+        Raises:
+            WorkerLost: it died or was ended.
+        """
+
+    @abstractmethod
+    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+        """Send a request and wait for the answer; ``timeout_s`` is the longest silence that is not a hang.
+
+        Raises:
+            ModelError: the runtime refuses what was asked, in its own words.
+            Crashed: native code in the worker crashed.
+            WorkerLost: the worker died otherwise, or hangs and was killed.
+            DeviceError: what it runs on is lost, or it answered with nonsense.
+        """
+
+    @abstractmethod
+    def end(self) -> None:
+        """End it; a second call does nothing."""
+
+
+class Worker(WorkerBase):
     """A process that answers frames; it ends with this object, with this process, or on :meth:`end`.
 
     ``command`` talks on a socket that is its standard input, and its standard output too with ``on_stdout``;

@@ -17,7 +17,7 @@ from netdyno.base.errors import DeviceError, InputError, ModelError, WorkerLost
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, LoadReading, Samples, Session, Settings
 from netdyno.devices.meters import Meter
 from netdyno.devices.wire import Frame
-from netdyno.devices.worker import Crashed, Worker
+from netdyno.devices.worker import Crashed, WorkerBase
 
 _SLOWER_THAN_FIRST = 10
 _LONGEST_MS = 1e9
@@ -45,15 +45,15 @@ class WorkerDevice(Device):
     def __init__(self, identifier: str, silence_s: float) -> None:
         self.id = identifier
         self.silence_s = silence_s
-        self._workers: dict[tuple[str, str, int], Worker] = {}
+        self._workers: dict[tuple[str, str, int], WorkerBase] = {}
         self._numbers = itertools.count()
 
     @abstractmethod
-    def start_worker(self, kind: str, runtime: str) -> Worker:
+    def start_worker(self, kind: str, runtime: str) -> WorkerBase:
         """A new process that keeps a runtime's models (``work``) or measures their memory (``memory``)."""
 
     @abstractmethod
-    def load_model(self, worker: Worker, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+    def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Have a worker load an artifact as its session of that number.
 
         Raises:
@@ -63,7 +63,7 @@ class WorkerDevice(Device):
         """
 
     @abstractmethod
-    def measure_memory(self, worker: Worker, artifact: Artifact, settings: Settings) -> int:
+    def measure_memory(self, worker: WorkerBase, artifact: Artifact, settings: Settings) -> int:
         """Have a worker measure an artifact's peak memory in bytes; raises as :meth:`load_model` does."""
 
     def open(self, artifact: Artifact, settings: Settings = DEFAULT_SETTINGS) -> WorkerSession:
@@ -101,9 +101,9 @@ class WorkerDevice(Device):
         except DeviceError as error:
             raise self.lost(artifact, error) from error
 
-    def workers(self, kind: str) -> dict[str, list[Worker]]:
+    def workers(self, kind: str) -> dict[str, list[WorkerBase]]:
         """The workers of a kind by runtime, dead ones included."""
-        found: dict[str, list[Worker]] = {}
+        found: dict[str, list[WorkerBase]] = {}
         for (its_kind, runtime, _), worker in self._workers.items():
             if its_kind == kind:
                 found.setdefault(runtime, []).append(worker)
@@ -124,7 +124,7 @@ class WorkerDevice(Device):
         """The error of a model that the runtime does not take."""
         return ModelError(f"{artifact.name}: {why}", device=self.id, artifact=artifact.name)
 
-    def _worker(self, kind: str, runtime: str, threads: int) -> Worker:
+    def _worker(self, kind: str, runtime: str, threads: int) -> WorkerBase:
         """The living worker of that kind, a new one if need be; ``threads`` keeps settings apart."""
         key = (kind, runtime, threads)
         worker = self._workers.get(key)
@@ -141,7 +141,7 @@ class WorkerSession(Session):
     def __init__(
         self,
         device: WorkerDevice,
-        worker: Worker,
+        worker: WorkerBase,
         number: int,
         runtime: str,
         artifact: Artifact,
@@ -238,7 +238,7 @@ class WorkerSession(Session):
 class WorkerMeter(Meter):
     """A meter that a worker process reads, here or on another machine."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: WorkerBase) -> None:
         self.worker = worker
 
     @property

@@ -14,7 +14,7 @@ from typing import Any
 
 from netdyno.base.errors import DeviceError, MissingExtra
 from netdyno.base.files import cache_folder, make_folder
-from netdyno.devices.android.transport import Transport
+from netdyno.devices.android.transport import Follower, Transport
 
 _LOGGER = logging.getLogger("netdyno")
 _CONNECT_S = 9.0
@@ -64,6 +64,15 @@ class DirectTransport(Transport):
         with self._errors(timeout_s):
             timeouts = {"transport_timeout_s": timeout_s, "read_timeout_s": timeout_s, "timeout_s": timeout_s}
             return bytes(self._device.exec_out(line, decode=False, **timeouts))
+
+    def follow(self, line: str, silence_s: float) -> Follower:
+        """Start a line of shell and read what it writes while it does."""
+        return Follower(self._follow(line, silence_s), self.serial)
+
+    def _follow(self, line: str, silence_s: float) -> Iterator[bytes]:
+        with self._errors(silence_s):
+            timeouts = {"transport_timeout_s": silence_s, "read_timeout_s": silence_s}
+            yield from self._device.streaming_shell(line, decode=False, **timeouts)
 
     def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
         """Write a file, its folders included."""

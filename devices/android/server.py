@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from netdyno.base.errors import DeviceError
-from netdyno.devices.android.transport import LONGEST_OUTPUT, Transport
+from netdyno.devices.android.transport import LONGEST_OUTPUT, Follower, Transport
 
 _HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
@@ -70,6 +70,15 @@ class ServerTransport(Transport):
                 if size > LONGEST_OUTPUT:
                     raise DeviceError(f"{self.serial}: a command does not stop writing")
             return b"".join(parts)
+
+    def follow(self, line: str, silence_s: float) -> Follower:
+        """Start a line of shell and read what it writes while it does."""
+        return Follower(self._follow(line, silence_s), self.serial)
+
+    def _follow(self, line: str, silence_s: float) -> Iterator[bytes]:
+        with self._open(f"exec:{line}", silence_s) as stream:
+            while part := stream.recv(_PIECE):
+                yield part
 
     def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
         """Write a file, its folders included."""

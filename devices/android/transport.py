@@ -10,6 +10,7 @@ import re
 import secrets
 import shlex
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netdyno.base.closing import Closing
@@ -41,6 +42,43 @@ class Result:
         return self.out
 
 
+class Follower(Closing):
+    """The output of a command that runs, line by line."""
+
+    def __init__(self, parts: Iterator[bytes], serial: str) -> None:
+        self._parts = parts
+        self._serial = serial
+        self._read = b""
+
+    def line(self) -> str:
+        """The next line that is not empty.
+
+        Raises:
+            EOFError: the command has ended.
+            DeviceError: the phone is lost, or silent for too long.
+        """
+        while True:
+            line, end, rest = self._read.partition(b"\n")
+            if end and line.strip():
+                self._read = rest
+                return line.decode(errors="replace").strip()
+            if end:
+                self._read = rest
+                continue
+            if len(self._read) > LONGEST_OUTPUT:
+                raise DeviceError(f"{self._serial}: wrote a line of {len(self._read) >> 20} MiB")
+            part = next(self._parts, b"")
+            if not part:
+                raise EOFError
+            self._read += part
+
+    def close(self) -> None:
+        """Read no more."""
+        close = getattr(self._parts, "close", None)
+        if close is not None:
+            close()
+
+
 class Transport(Closing):
     """A connection to one phone; ``serial`` names it, ``way`` says how it is reached."""
 
@@ -53,6 +91,14 @@ class Transport(Closing):
 
         Raises:
             DeviceError: the phone is lost, or silent for too long.
+        """
+
+    @abstractmethod
+    def follow(self, line: str, silence_s: float) -> Follower:
+        """Start a line of shell and read what it writes while it does; it ends with the connection at the latest.
+
+        Raises:
+            DeviceError: the phone is lost.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ from netdyno.devices.meters import Meter
 from netdyno.devices.nvidia.nvml import Gpu, Nvml, gpu_faults
 from netdyno.devices.nvidia.power import power_meter
 from netdyno.devices.wire import Frame
-from netdyno.devices.worker import Worker
+from netdyno.devices.worker import WorkerBase
 
 RUNTIMES = {"torch": "onnx", "onnxruntime": "onnx", "tensorrt": "onnx"}
 """What may run on a GPU, the default first: PyTorch replays whole graphs, ONNX Runtime is what many apps ship, and
@@ -127,7 +127,7 @@ def lock_name(uuid: str) -> str:
 
 
 def gpu_state(
-    host: Host, gpu: Mapping[str, str | int | float], workers: Mapping[str, Sequence[Worker]]
+    host: Host, gpu: Mapping[str, str | int | float], workers: Mapping[str, Sequence[WorkerBase]]
 ) -> dict[str, str | int | float]:
     """The state of a GPU and its machine; what computes there beside our own ``workers`` is told apart."""
     state = {**{f"host_{name}": value for name, value in host.state().items()}, **gpu}

@@ -37,10 +37,11 @@ class Phone:
         self.start()
 
     def start(self) -> None:
-        """Switch it on."""
+        """Switch it on, as a daemon that is no child of the tests."""
         self._socket.unlink(missing_ok=True)
         inside = Path(__file__).with_name("inside.py")
-        command = ["unshare", "-nm", sys.executable, "-P", str(inside), str(ADBD.resolve()), str(self._socket)]
+        apart = ["setsid", "-f", "unshare", "-nmp", "--fork", "--mount-proc", "--kill-child"]
+        command = [*apart, sys.executable, "-P", str(inside), str(ADBD.resolve()), str(self._socket)]
         self._process = subprocess.Popen(
             [*command, str(self.programs)],
             stdin=subprocess.PIPE,
@@ -63,6 +64,13 @@ class Phone:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._open.clear()
+
+    def dress(self, **said: str) -> None:
+        """The programs of a phone that is well, or says otherwise."""
+        told = {"getprop": PROPERTIES, "battery": BATTERY, "thermalservice": THERMAL} | said
+        self.program("getprop", f"cat <<'END'\n{told['getprop']}\nEND")
+        services = "\n".join(f"{name}) cat <<'END'\n{told[name]}\nEND\n;;" for name in ("battery", "thermalservice"))
+        self.program("dumpsys", f'case "$1" in\n{services}\nesac')
 
     def program(self, name: str, text: str) -> None:
         """A program that the phone has: what it prints, by a shell script."""
@@ -100,6 +108,33 @@ class Phone:
         self._listener.close()
 
 
+PROPERTIES = """[ro.product.manufacturer]: [Example]
+[ro.product.model]: [Phone 1]
+[ro.product.cpu.abi]: [x86_64]
+[ro.build.version.release]: [14]
+[ro.serialno]: [SECRET123]
+[ro.soc.model]: [SOC 9]"""
+BATTERY = """Current Battery Service state:
+  AC powered: false
+  USB powered: true
+  level: 75
+  scale: 100
+  voltage: 4156
+  temperature: 312
+  technology: Li-ion"""
+THERMAL = """IsStatusOverride: false
+Thermal Status: 0
+Cached temperatures:
+	Temperature{mValue=99.0, mType=0, mName=CPU0, mStatus=0}
+HAL Ready: true
+Current temperatures from HAL:
+	Temperature{mValue=41.5, mType=0, mName=CPU0, mStatus=0}
+	Temperature{mValue=43.25, mType=0, mName=CPU1, mStatus=0}
+	Temperature{mValue=33.1, mType=3, mName=skin, mStatus=0}
+Current cooling devices from HAL:
+	CoolingDevice{mValue=0, mType=2, mName=cpu}"""
+
+
 @pytest.fixture(scope="session")
 def _phone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
     if not (ADBD / "usr/lib/android-sdk/platform-tools/adbd").exists():
@@ -116,9 +151,20 @@ def phone(_phone: Phone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     """A phone that is switched on, and a cache in which no key is yet; no adb server is near."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+    _phone.dress()
     yield _phone
     for program in _phone.programs.iterdir():
         program.unlink()
+
+
+@pytest.fixture(scope="class")
+def phone_of_class(_phone: Phone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phone]:
+    """The same for all tests of a class, but for the programs, which are a well phone's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("ANDROID_ADB_SERVER_PORT", "1")
+        _phone.dress()
+        yield _phone
 
 
 @pytest.fixture

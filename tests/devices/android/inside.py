@@ -33,7 +33,8 @@ def main(root: Path, path: Path, programs: str) -> None:
         "TMPDIR": "/data/local/tmp",
     }
     loader = [libraries / "ld-linux-x86-64.so.2", "--library-path", f"{libraries}:{libraries}/android"]
-    daemon = subprocess.Popen([*loader, root / "usr/lib/android-sdk/platform-tools/adbd"], env=environment)
+    command = [*loader, root / "usr/lib/android-sdk/platform-tools/adbd"]
+    daemon = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()

@@ -1,0 +1,257 @@
+/* netdyno's runner: keeps LiteRT models on a phone and times them; experimental.
+
+   runner LIBRARY PIPE: reads requests, a line each, from a named pipe, and answers each with a line of JSON on its
+   standard output. It ends when nobody has asked for IDLE_S seconds, or nobody reads its answers any more; while it
+   works it writes an empty line every BEAT_S seconds, so that who waits knows that it lives.
+
+     load ID THREADS FILE   a model; answers its inputs and outputs, and how long loading took
+     feed ID FILE           inputs, one after the other, as the model has them
+     run ID REPEAT          answers the latency of each inference in ns
+     read ID FILE           writes the last outputs there, one after the other
+     close ID               frees the model
+     memory                 answers the most memory that this process has had
+
+   The C interface of libLiteRt.so is called by name, so that nothing but libc is needed to build this. */
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MODELS = 4096, TENSORS = 64, LINE = 4096, IDLE_S = 120, BEAT_S = 5, CPU = 1, LOCK_READ = 0, LOCK_WRITE = 1 };
+
+typedef void *Handle;
+typedef int (*Function)();
+typedef struct { int32_t element; uint32_t rank; int32_t sides[8]; uint32_t strides[8]; } Type;
+typedef struct {
+    Handle model, compiled;
+    void *data;
+    size_t count[2]; /* of inputs and outputs */
+    Handle buffers[2][TENSORS];
+} Model;
+
+static void *library;
+static Handle environment;
+static Model models[MODELS];
+static const char *failed; /* the function that did not succeed */
+static int status;
+
+static volatile sig_atomic_t working;
+
+static void alarmed(int number) {
+    (void)number;
+    if (!working || write(STDOUT_FILENO, "\n", 1) != 1) _exit(0);
+    alarm(BEAT_S);
+}
+
+static Function find(const char *name) {
+    Function function = (Function)dlsym(library, name);
+    if (!function) failed = name, status = -1;
+    return function;
+}
+
+/* Calls a function by name, unless one has failed before. */
+#define CALL(name, ...) (failed ? 0 : (find(name) && (status = find(name)(__VA_ARGS__)) ? (failed = name, 0) : 0))
+
+static int64_t now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void quoted(const char *text) {
+    putchar('"');
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '"' || *c == '\\' || *c < 32) printf("\\u%04x", *c);
+        else putchar(*c);
+    }
+    putchar('"');
+}
+
+static void refuse(const char *why, int code) {
+    printf("{\"refused\": ");
+    quoted(why);
+    printf(", \"status\": %d}\n", code);
+}
+
+static void *read_file(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    if (!file) return NULL;
+    fseek(file, 0, SEEK_END);
+    *size = (size_t)ftell(file);
+    rewind(file);
+    void *data = malloc(*size + 1);
+    if (data && fread(data, 1, *size, file) != *size) { free(data); data = NULL; }
+    fclose(file);
+    return data;
+}
+
+static void add_options(Handle options, const char *identifier, const char *text) {
+    Handle opaque = NULL;
+    CALL("LiteRtCreateOpaqueOptions", identifier, strdup(text), free, &opaque);
+    CALL("LiteRtAddOpaqueOptions", options, opaque);
+}
+
+static const char *const SIDE[2] = {"Input", "Output"};
+
+/* Name, type and buffer of a tensor; tells it as JSON. */
+static void add_tensor(Model *m, Handle signature, int side, size_t i) {
+    char name[96];
+    Handle tensor = NULL, needs = NULL;
+    const char *text = "";
+    Type type = {0};
+    snprintf(name, sizeof name, "LiteRtGetSignature%sName", SIDE[side]);
+    CALL(name, signature, i, &text);
+    snprintf(name, sizeof name, "LiteRtGetSignature%sTensorByIndex", SIDE[side]);
+    CALL(name, signature, i, &tensor);
+    CALL("LiteRtGetRankedTensorType", tensor, &type);
+    snprintf(name, sizeof name, "LiteRtGetCompiledModel%sBufferRequirements", SIDE[side]);
+    CALL(name, m->compiled, (size_t)0, i, &needs);
+    CALL("LiteRtCreateManagedTensorBufferFromRequirements", environment, &type, needs, &m->buffers[side][i]);
+    size_t bytes = 0;
+    CALL("LiteRtGetTensorBufferPackedSize", m->buffers[side][i], &bytes);
+    if (failed) { failed = "a tensor of the model cannot be had; are its shapes open?"; return; }
+    printf("%s[", i ? ", " : "");
+    quoted(text);
+    printf(", %d, [", type.element);
+    for (uint32_t k = 0; k < (type.rank & 127) && k < 8; k++) printf("%s%d", k ? ", " : "", type.sides[k]);
+    printf("], %zu]", bytes);
+}
+
+static void load(Model *m, int threads, const char *path) {
+    char text[64];
+    size_t size = 0;
+    Handle options = NULL, signature = NULL;
+    m->data = read_file(path, &size); /* the model points into it */
+    if (!m->data) { refuse("the model's file cannot be read", 0); return; }
+    if (size < 8 || memcmp((char *)m->data + 4, "TFL3", 4)) { refuse("not a TFLite model: its identifier is missing", 0); return; }
+    int64_t began = now_ns();
+    CALL("LiteRtCreateModelFromBuffer", environment, m->data, size, &m->model);
+    CALL("LiteRtCreateOptions", &options);
+    CALL("LiteRtSetOptionsHardwareAccelerators", options, CPU);
+    snprintf(text, sizeof text, "num_threads = %d\n", threads);
+    if (!failed) add_options(options, "xnnpack", text);
+    CALL("LiteRtCreateCompiledModel", environment, m->model, options, &m->compiled);
+    int64_t took = now_ns() - began;
+    CALL("LiteRtGetModelSignature", m->model, (size_t)0, &signature);
+    CALL("LiteRtGetNumSignatureInputs", signature, &m->count[0]);
+    CALL("LiteRtGetNumSignatureOutputs", signature, &m->count[1]);
+    if (failed) { refuse(failed, status); return; }
+    if (m->count[0] > TENSORS || m->count[1] > TENSORS) { refuse("too many inputs or outputs", 0); return; }
+    printf("{\"load_ns\": %lld", (long long)took);
+    for (int side = 0; side < 2; side++) {
+        printf(", \"%s\": [", side ? "outputs" : "inputs");
+        for (size_t i = 0; i < m->count[side] && !failed; i++) add_tensor(m, signature, side, i);
+        printf("]");
+    }
+    if (failed) printf(", \"refused\": \"%s\"", failed);
+    printf("}\n");
+}
+
+/* Inputs from a file, or outputs to one. */
+static void copy(Model *m, int side, const char *path) {
+    FILE *file = fopen(path, side ? "wb" : "rb");
+    if (!file) { refuse("a file of tensors cannot be opened", 0); return; }
+    int whole = 1;
+    for (size_t i = 0; i < m->count[side] && !failed; i++) {
+        void *address = NULL;
+        size_t bytes = 0;
+        CALL("LiteRtGetTensorBufferPackedSize", m->buffers[side][i], &bytes);
+        CALL("LiteRtLockTensorBuffer", m->buffers[side][i], &address, side ? LOCK_READ : LOCK_WRITE);
+        if (failed) break;
+        whole &= (side ? fwrite(address, 1, bytes, file) : fread(address, 1, bytes, file)) == bytes;
+        CALL("LiteRtUnlockTensorBuffer", m->buffers[side][i]);
+    }
+    whole &= fclose(file) == 0;
+    if (failed) refuse(failed, status);
+    else if (!whole) refuse("a file of tensors is too short, or the disk is full", 0);
+    else printf("{}\n");
+}
+
+static void run(Model *m, long repeat) {
+    Function run_model = find("LiteRtRunCompiledModel");
+    int64_t *times = malloc(sizeof *times * (size_t)repeat);
+    if (!times || !run_model) { refuse("no memory for the times", 0); return; }
+    for (long i = 0; i < repeat && !failed; i++) {
+        int64_t began = now_ns();
+        status = run_model(m->compiled, (size_t)0, m->count[0], m->buffers[0], m->count[1], m->buffers[1]);
+        times[i] = now_ns() - began;
+        if (status) failed = "LiteRtRunCompiledModel";
+    }
+    if (failed) refuse(failed, status);
+    else {
+        printf("{\"ns\": [");
+        for (long i = 0; i < repeat; i++) printf("%s%lld", i ? "," : "", (long long)times[i]);
+        printf("]}\n");
+    }
+    free(times);
+}
+
+static void forget(Model *m) {
+    for (int side = 0; side < 2; side++)
+        for (size_t i = 0; i < m->count[side] && i < TENSORS; i++)
+            if (m->buffers[side][i]) find("LiteRtDestroyTensorBuffer")(m->buffers[side][i]);
+    if (m->compiled) find("LiteRtDestroyCompiledModel")(m->compiled);
+    if (m->model) find("LiteRtDestroyModel")(m->model);
+    free(m->data);
+    memset(m, 0, sizeof *m);
+}
+
+static void tell_memory(void) {
+    char line[256];
+    long kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file && fgets(line, sizeof line, file)) sscanf(line, "VmHWM: %ld kB", &kib);
+    if (file) fclose(file);
+    printf("{\"bytes\": %ld}\n", kib * 1024);
+}
+
+static void answer(const char *line) {
+    char path[LINE];
+    unsigned id = 0;
+    long number = 0;
+    failed = NULL;
+    if (sscanf(line, "load %u %ld %4000s", &id, &number, path) == 3 && id < MODELS) {
+        load(&models[id], (int)number, path);
+    } else if (sscanf(line, "feed %u %4000s", &id, path) == 2 && id < MODELS && models[id].compiled) {
+        copy(&models[id], 0, path);
+    } else if (sscanf(line, "read %u %4000s", &id, path) == 2 && id < MODELS && models[id].compiled) {
+        copy(&models[id], 1, path);
+    } else if (sscanf(line, "run %u %ld", &id, &number) == 2 && id < MODELS && models[id].compiled && number > 0) {
+        run(&models[id], number);
+    } else if (sscanf(line, "close %u", &id) == 1 && id < MODELS) {
+        forget(&models[id]);
+        printf("{}\n");
+    } else if (!strncmp(line, "memory", 6)) {
+        tell_memory();
+    } else {
+        refuse("not a request", 0);
+    }
+    fflush(stdout);
+}
+
+int main(int count, char **arguments) {
+    char line[LINE];
+    if (count != 3) return 2;
+    library = dlopen(arguments[1], RTLD_NOW);
+    if (!library) { refuse(dlerror(), 0); return 1; }
+    CALL("LiteRtCreateEnvironment", 0, NULL, &environment);
+    FILE *requests = fopen(arguments[2], "r+"); /* for writing too: it never ends then */
+    if (failed || !requests) { refuse(failed ? failed : "the pipe cannot be opened", status); return 1; }
+    printf("{\"ready\": %d}\n", (int)getpid());
+    fflush(stdout);
+    signal(SIGALRM, alarmed);
+    for (;;) {
+        alarm(IDLE_S);
+        if (!fgets(line, sizeof line, requests)) return 0;
+        working = 1;
+        alarm(BEAT_S);
+        answer(line);
+        working = 0;
+        if (ferror(stdout)) return 0;
+    }
+}

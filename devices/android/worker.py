@@ -1,0 +1,132 @@
+"""A process of netdyno's runner on a phone: asked through a named pipe, it answers in lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import DeviceError, ModelError, WorkerLost
+from netdyno.devices.agents import understood
+from netdyno.devices.android.transport import FOLDER, Transport
+from netdyno.devices.worker import Crashed
+
+RUNTIME = f"{FOLDER}/runtime"
+SILENCE_S = 12.0
+"""The runner says that it lives every five seconds."""
+_CRASHES = (132, 134, 135, 136, 139)
+"""Exit codes of a shell whose program was ended by SIGILL, SIGABRT, SIGBUS, SIGFPE or SIGSEGV."""
+_ELEMENTS = {
+    1: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8", 10: "float16", 11: "float64"
+}  # fmt: skip
+"""TFLite's element types, by their numbers."""
+
+Tensor = tuple[str, list[int], str]
+"""A tensor's name, dimensions and dtype."""
+
+
+class Runner:
+    """A running runner; ``loader`` is the program that starts it.
+
+    Raises:
+        DeviceError: the phone is lost, or the runner does not start there.
+    """
+
+    def __init__(self, transport: Transport, loader: str) -> None:
+        self._transport = transport
+        self.folder = f"{FOLDER}/run-{secrets.token_hex(8)}"
+        self._pipe = f"{self.folder}/requests"
+        self._ended: WorkerLost | None = None
+        transport.script(f"mkdir -p {self.folder} && mkfifo {self._pipe}").check(f"{transport.serial}: {self.folder}")
+        start = f"{RUNTIME}/{loader} --library-path {RUNTIME} {RUNTIME}/runner {RUNTIME}/libLiteRt.so {self._pipe}"
+        record = f"echo $! >{self.folder}/pid"
+        line = f"{start} 2>{self.folder}/errors </dev/null & {record}; wait $!; c=$?; echo; echo ended:$c"
+        self._output = transport.follow(line, SILENCE_S)
+        said = self._answer()
+        if "ready" not in said:
+            raise DeviceError(f"{transport.serial}: the runner does not start: {said.get('refused', said)}")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self._ended is None
+
+    def ask(self, request: str) -> dict[str, Any]:
+        """What it answers to a line.
+
+        Raises:
+            ModelError: the library refuses what was asked.
+            Crashed: native code crashed.
+            WorkerLost: the runner has ended otherwise.
+            DeviceError: the phone is lost.
+        """
+        if self._ended is not None:
+            raise self._ended
+        # Nobody reads the pipe of a runner that is dead; then it has said so, and that is what is read next.
+        self._transport.script(f"kill -0 $(cat {self.folder}/pid) && echo '{request}' >{self._pipe}")
+        said = self._answer()
+        if "refused" in said:
+            raise ModelError(str(said["refused"])[:300])
+        return said
+
+    def _answer(self) -> dict[str, Any]:
+        try:
+            line = self._output.line()
+        except EOFError as error:
+            raise self._lost("-1") from error
+        if line.startswith("ended:"):
+            raise self._lost(line.removeprefix("ended:"))
+        with understood(self._transport.serial):
+            said = json.loads(line)
+            if not isinstance(said, dict):
+                raise ValueError("no object")
+            return said
+
+    def _lost(self, code: str) -> WorkerLost:
+        self._output.close()
+        crashed = code.isdecimal() and int(code) in _CRASHES
+        text = "the runner crashed" if crashed else "the runner has ended"
+        self._ended = (Crashed if crashed else WorkerLost)(f"{text} (exit code {code[:5]})")
+        return self._ended
+
+    def end(self) -> None:
+        """End it, and remove what it has left; a second call does nothing."""
+        if self._ended is None:
+            self._ended = WorkerLost("its process is gone; open it again")
+            self._output.close()
+        stop = f"kill $(cat {self.folder}/pid) 2>/dev/null; rm -rf {self.folder}"
+        self._transport.script(f"{stop}; true")
+
+
+def tensors(said: Sequence[Any]) -> list[Tensor]:
+    """Tensors as the runner tells them; those of a type that nobody feeds keep its number."""
+    return [
+        (str(name), [int(side) for side in sides], _ELEMENTS.get(element, f"type {element}"))
+        for name, element, sides, _ in said
+    ]
+
+
+def joined(arrays: Mapping[str, NDArray[Any]], order: Sequence[str]) -> bytes:
+    """Inputs as the runner reads them."""
+    return b"".join(np.ascontiguousarray(arrays[name]).tobytes() for name in order)
+
+
+def parted(data: bytes, outputs: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
+    """Outputs by name, from what the runner has written.
+
+    Raises:
+        ValueError: it is too short or too long.
+    """
+    found, position = {}, 0
+    for name, sides, dtype in outputs:
+        count = int(np.prod(sides, dtype=np.int64))
+        size = count * np.dtype(dtype).itemsize
+        found[name] = np.frombuffer(data[position : position + size], dtype).reshape(sides)
+        position += size
+    if position != len(data):
+        raise ValueError("outputs of another size")
+    return found

@@ -1,0 +1,145 @@
+"""Models on a phone: Android's own daemon, our runner, LiteRT's library; all real but the phone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from netdyno.base.errors import DeviceError, ModelError, WorkerLost
+from netdyno.devices.android.device import AndroidDevice
+from netdyno.devices.android.phone import parse_battery, parse_properties, parse_thermal
+from netdyno.devices.android.transport import FOLDER
+from netdyno.devices.cpu import CpuDevice
+from netdyno.devices.testing import Case, DeviceConformance
+
+pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
+
+
+@pytest.fixture(scope="module")
+def cases(cases: list[Case]) -> list[Case]:
+    """Those of the one format that phones run."""
+    return [case for case in cases if case.artifact.format == "tflite"]
+
+
+@pytest.fixture(scope="class")
+def device(phone_of_class: Any) -> Iterator[AndroidDevice]:
+    with AndroidDevice(f"android:{phone_of_class.serial}") as device:
+        yield device
+
+
+class TestAndroidConformance(DeviceConformance):
+    """The shipped suite, without an adb server."""
+
+
+class TestAndroid:
+    def test_what_it_says_of_itself(self, device: AndroidDevice, phone_of_class: Any) -> None:
+        info = device.info()
+        assert info.name == "Example Phone 1"
+        assert info.facts["android"] == "14"
+        assert info.facts["soc"] == "SOC 9"
+        assert "SECRET123" not in json.dumps([info.id, dict(info.facts)])
+        assert phone_of_class.serial not in info.id
+        state = device.state()
+        assert (state["battery_percent"], state["battery_c"], state["plugged"]) == (75.0, 31.2, 1)
+        assert (state["thermal_status"], state["cpu_c"], state["skin_c"]) == (0, 43.25, 33.1)
+
+    def test_the_same_outputs_as_here(self, device: AndroidDevice, model: Any) -> None:
+        artifact = model("linear-tflite")
+        x = {"x": np.array([[0.5, -1, 2]], np.float32)}
+        with CpuDevice() as here, here.open(artifact) as ours, device.open(artifact) as theirs:
+            a, b = ours.run(x).outputs, theirs.run(x).outputs
+            np.testing.assert_array_equal(a["y"], b["y"])
+
+    def test_open_shapes_are_refused(self, device: AndroidDevice, model: Any) -> None:
+        with pytest.raises(ModelError, match="open"):
+            device.open(model("dynamic-tflite", x=(2, 3)))
+
+    def test_a_runner_that_is_killed(self, device: AndroidDevice, cases: list[Case]) -> None:
+        session = device.open(cases[0].artifact)
+        device._transport.script(f"kill -9 $(pgrep -f {FOLDER}/runtime/runner | head -1)")
+        with pytest.raises((WorkerLost, DeviceError)):
+            session.run()
+        device.restart()
+        with device.open(cases[0].artifact) as again:
+            cases[0].check(again.run(cases[0].inputs), repeat=1)
+
+
+def test_nothing_is_left(phone: Any, cases: list[Case]) -> None:
+    with AndroidDevice(f"android:{phone.serial}") as device:
+        with device.open(cases[0].artifact) as session:
+            session.run(repeat=3)
+            session.peak_memory_bytes()
+        other = device._transport
+        assert other.script(f"ls {FOLDER}").out.split()
+    with AndroidDevice(f"android:{phone.serial}") as device:
+        assert device._transport.script("ls -1 /data/local/tmp | grep -v '[.]netdyno-'").out.split() == []
+        assert device._transport.script(f"pgrep -f {FOLDER}/runtime/runner -c").out.strip() in ("0", "1")
+
+
+def test_a_cable_pulled_amid_an_inference(phone: Any, model: Any, cases: list[Case]) -> None:
+    with AndroidDevice(f"android:{phone.serial}") as device:
+        session = device.open(cases[0].artifact)
+        timer = threading.Timer(0.5, phone.cut)
+        timer.start()
+        with pytest.raises(DeviceError) as caught:
+            session.run(repeat=10**8)
+        assert "127.0.0.1" in str(caught.value) or "linear" in str(caught.value)
+        timer.join()
+    with AndroidDevice(f"android:{phone.serial}") as device, device.open(cases[0].artifact) as session:
+        cases[0].check(session.run(cases[0].inputs), repeat=1)
+
+
+def test_throttling_and_chargers_are_faults(phone: Any) -> None:
+    with AndroidDevice(f"android:{phone.serial}") as device:
+        before = device.state()
+        phone.dress(
+            thermalservice="Thermal Status: 2\n", battery="x:\n  USB powered: false\n  level: 5\n  scale: 10\n"
+        )
+        after = device.state()
+        assert device.faults(before, before) == []
+        assert device.faults(before, after) == ["throttled by heat (moderate)", "it was plugged in or out"]
+
+
+def test_a_phone_of_another_processor(phone: Any) -> None:
+    phone.dress(getprop="[ro.product.cpu.abi]: [mips]\n[ro.product.model]: [Old]")
+    with pytest.raises(DeviceError, match="no runner for mips"):
+        AndroidDevice(f"android:{phone.serial}")
+    phone.dress(getprop="[ro.product.cpu.abi]: [arm64-v8a]\n[ro.product.model]: [Usual]")
+    with (
+        AndroidDevice(f"android:{phone.serial}") as device,
+        pytest.raises(DeviceError, match=r"phones with aarch64 need libLiteRt\.so in .*: libLiteRt\.so is in"),
+    ):
+        device.info()
+
+
+def test_a_machine_that_is_no_phone(phone: Any) -> None:
+    phone.program("getprop", "exit 1")
+    phone.program("dumpsys", "printf '\\377\\376 nonsense'")
+    with AndroidDevice(f"android:{phone.serial}") as device:
+        assert device.info().name
+        assert "thermal_status" not in device.state()
+
+
+def test_genuine_batteries(refdata: Any) -> None:
+    folder = refdata / "android"
+    aosp = parse_battery((folder / "dumpsys_battery_aosp_pixelc.txt").read_text())
+    assert aosp == {"battery_percent": 19.0, "battery_c": 27.5, "battery_mv": 3764, "plugged": 1}
+    samsung = parse_battery((folder / "dumpsys_battery_samsung_s24.txt").read_text())
+    assert samsung == {"battery_percent": 75.0, "battery_c": 35.7, "battery_mv": 4156, "plugged": 1}
+
+
+def test_a_frozen_battery() -> None:
+    assert parse_battery("Current Battery Service state:\n  (UPDATES STOPPED -- use 'reset' to restart)\n")[
+        "battery_frozen"
+    ]
+
+
+def test_nonsense_is_nothing() -> None:
+    assert parse_battery("level: 200\nscale: 100\ntemperature: 99999\nvoltage: -1") == {}
+    assert parse_thermal("Thermal Status: 12\nCurrent temperatures from HAL:\nTemperature{mValue=NaN, mType=0,") == {}
+    assert parse_properties("[a]: [b]\n[c]: [\x1b[31m]\nno property\n[$(x)]: [y]") == {"a": "b"}
