@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from netdyno.base.errors import NetdynoError
+from netdyno.devices.android.server import server_devices
 from netdyno.devices.device import Device, Settings, open_device
 from netdyno.devices.host import Host
 from netdyno.devices.jetson import find_monitors
@@ -35,7 +37,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Everything that netdyno knows to look for here."""
-    return [*examine_device("cpu"), *_governor(), *_gpus(), *_jetson(LocalTree()), *_ssh(), *_extras()]
+    return [*examine_device("cpu"), *_governor(), *_gpus(), *_jetson(LocalTree()), *_phones(), *_ssh(), *_extras()]
 
 
 def examine_device(identifier: str) -> list[Finding]:
@@ -102,6 +104,22 @@ def _driver(nvml: Nvml, identifier: str) -> list[Finding]:
     detail = f"{gpu.name}, driver {gpu.facts().get('driver', 'unknown')}, energy: "
     detail += f"{meter.name} ({meter.note or 'a counter'})" if meter else "; ".join(reasons)
     return [Finding(f"driver of {identifier}", meter is not None, detail)]
+
+
+def _phones() -> list[Finding]:
+    """The phones of a running adb server, each with what runs on it; without one, what would reach a phone."""
+    known = server_devices()
+    if known is None:
+        direct = importlib.util.find_spec("adb_shell") is not None
+        advice = "" if direct else "; without one, phones need pip install 'netdyno[android]'"
+        return [Finding("Android phones", False, f"no adb server is running (adb start-server){advice}")]
+    if not known:
+        return [
+            Finding(
+                "Android phones", False, "the adb server has none: plug one in with USB debugging, or adb connect"
+            )
+        ]
+    return [finding for serial in known for finding in examine_device(f"android:{serial}")]
 
 
 def _ssh() -> list[Finding]:

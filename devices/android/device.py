@@ -15,6 +15,7 @@ from netdyno.devices.agents import understood
 from netdyno.devices.android import runtime
 from netdyno.devices.android.find import connect
 from netdyno.devices.android.phone import PhoneHost, read_phone
+from netdyno.devices.android.server import server_devices
 from netdyno.devices.android.transport import FOLDER, Transport
 from netdyno.devices.android.worker import RUNTIME, Runner, Tensor, joined, parted, tensors
 from netdyno.devices.device import DeviceInfo, LoadReading, Settings
@@ -52,6 +53,12 @@ class AndroidDevice(WorkerDevice):
         self._machine = runtime.MACHINES[kind]
         self._files = Files(self._transport)
         self._told = False
+
+    @staticmethod
+    def identifiers() -> list[str]:
+        """The phones that a running adb server has; without one, the one on USB, if there is one."""
+        known = server_devices()
+        return ["android"] if known is None else [f"{_PREFIX}{serial}" for serial in known]
 
     def info(self) -> DeviceInfo:
         """The phone, its processor and system, and the versions of what runs models there."""
@@ -120,11 +127,10 @@ class Files:
         self._version = ""
 
     def install(self, machine: str) -> None:
-        """Bring the runner and its libraries; what an earlier run left there is ended and removed first."""
+        """Bring the runner and its libraries; what an earlier run left there is removed first."""
         if RUNTIME in self._there:
             return
-        stop = f"for p in {FOLDER}/run-*/pid; do kill $(cat $p); done"
-        self._transport.script(f"( {stop} ) 2>/dev/null; rm -rf {FOLDER}/run-*; true")
+        self._transport.script(f"rm -rf {FOLDER}/run-* {FOLDER}.*; true")
         for name, data in runtime.runtime_files(machine).items():
             self.bring(data, f"{RUNTIME}/{name}", 0o755)
         # Not every way of writing a file keeps its mode.

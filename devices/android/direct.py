@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
 import re
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from typing import Any
 
 from netdyno.base.errors import DeviceError, MissingExtra
 from netdyno.base.files import cache_folder, make_folder
-from netdyno.devices.android.transport import Follower, Transport
+from netdyno.devices.android.transport import Channel, Transport
 
 _LOGGER = logging.getLogger("netdyno")
 _CONNECT_S = 9.0
@@ -47,7 +49,7 @@ class DirectTransport(Transport):
         address = tcp_address(serial)
         self.way = "TCP" if address else "USB"
         self._tell_to_accept = lambda _: _LOGGER.warning("%s: accept the key on the phone's screen", self.serial)
-        with self._errors(_CONNECT_S):
+        with self.errors(_CONNECT_S):
             self._device = (
                 self._library.AdbDeviceTcp(*address) if address else self._library.AdbDeviceUsb(serial or None)
             )
@@ -58,38 +60,37 @@ class DirectTransport(Transport):
                 auth_timeout_s=accept_s,
                 auth_callback=self._tell_to_accept,
             )
+            if address:  # a message is two small writes, the second of which would wait for the first one's receipt
+                stream: socket.socket = self._device._io_manager._transport._connection
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def execute(self, line: str, timeout_s: float) -> bytes:
         """All that a line of shell writes to both its outputs."""
-        with self._errors(timeout_s):
+        with self.errors(timeout_s):
             timeouts = {"transport_timeout_s": timeout_s, "read_timeout_s": timeout_s, "timeout_s": timeout_s}
             return bytes(self._device.exec_out(line, decode=False, **timeouts))
 
-    def follow(self, line: str, silence_s: float) -> Follower:
-        """Start a line of shell and read what it writes while it does."""
-        return Follower(self._follow(line, silence_s), self.serial)
-
-    def _follow(self, line: str, silence_s: float) -> Iterator[bytes]:
-        with self._errors(silence_s):
-            timeouts = {"transport_timeout_s": silence_s, "read_timeout_s": silence_s}
-            yield from self._device.streaming_shell(line, decode=False, **timeouts)
+    def open(self, line: str, silence_s: float) -> Channel:
+        """Start a line of shell, and talk to it while it runs."""
+        with self.errors(silence_s):
+            return _DirectChannel(self, self._device, line, silence_s)
 
     def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
         """Write a file, its folders included."""
-        with self._errors(_FILE_S, path):
+        with self.errors(_FILE_S, path):
             timeouts = {"transport_timeout_s": _FILE_S, "read_timeout_s": _FILE_S}
             self._device.push(io.BytesIO(data), path, st_mode=0o100000 | mode, **timeouts)
 
     def pull(self, path: str) -> bytes:
         """Read a file."""
         stream = io.BytesIO()
-        with self._errors(_FILE_S, path):
+        with self.errors(_FILE_S, path):
             self._device.pull(path, stream, transport_timeout_s=_FILE_S, read_timeout_s=_FILE_S)
         return stream.getvalue()
 
     def size(self, path: str) -> int | None:
         """A file's size in bytes; None where there is none."""
-        with self._errors(_FILE_S, path):
+        with self.errors(_FILE_S, path):
             mode, size, _ = self._device.stat(path, transport_timeout_s=_FILE_S, read_timeout_s=_FILE_S)
             return int(size) if mode else None
 
@@ -98,7 +99,7 @@ class DirectTransport(Transport):
         self._device.close()
 
     @contextmanager
-    def _errors(self, timeout_s: float, path: str = "") -> Iterator[None]:
+    def errors(self, timeout_s: float, path: str = "") -> Iterator[None]:
         """The library's errors as netdyno's own."""
         known = self._library.exceptions
         where = f"{self.serial}: {path}" if path else self.serial
@@ -123,6 +124,62 @@ class DirectTransport(Transport):
     def _refused(self) -> DeviceError:
         text = f"{self.serial}: does not know this machine's key; accept the key on the phone's screen"
         return DeviceError(text, device=self.serial)
+
+
+class _DirectChannel(Channel):
+    """A stream of the library's, which reads from commands but does not write to them: that is done beneath it."""
+
+    def __init__(self, transport: DirectTransport, device: Any, line: str, silence_s: float) -> None:
+        super().__init__(transport.serial)
+        from adb_shell import constants
+        from adb_shell.adb_message import AdbMessage
+
+        self._constants, self._message = constants, AdbMessage
+        self._transport, self._device, self._silence_s = transport, device, silence_s
+        self._early = b""
+        self._ended = False
+        self._about = device._open(f"exec:{line}".encode(), silence_s, silence_s, None)
+
+    def send(self, data: bytes) -> None:
+        """Write to the command, and wait until the phone has taken it."""
+        if self._ended:
+            raise EOFError
+        about = self._about
+        message = self._message(self._constants.WRTE, about.local_id, about.remote_id, data)
+        with self._transport.errors(self._silence_s):
+            self._device._io_manager.send(message, about)
+            while self._next(self._constants.OKAY) is not None:
+                continue
+        if self._ended:
+            raise EOFError
+
+    def receive(self) -> bytes:
+        """Some of what it has written, nothing if it has ended."""
+        if self._early or self._ended:
+            early, self._early = self._early, b""
+            return early
+        with self._transport.errors(self._silence_s):
+            part = self._next() or b""
+        self._early = b""
+        return part
+
+    def _next(self, *others: bytes) -> bytes | None:
+        """The next part of the output, kept as early too; None at its end, or at one of the ``others``."""
+        wanted = [self._constants.WRTE, self._constants.CLSE, *others]
+        kind, data = self._device._read_until(wanted, self._about)
+        if kind == self._constants.CLSE:
+            self._ended = True
+        if kind != self._constants.WRTE:
+            return None
+        self._early += bytes(data)
+        return bytes(data)
+
+    def close(self) -> None:
+        """End it; a second call does nothing."""
+        if not self._ended:
+            self._ended = True
+            with contextlib.suppress(DeviceError), self._transport.errors(self._silence_s):
+                self._device._clse(self._about)
 
 
 def _all_of(exceptions: Any) -> tuple[type[Exception], ...]:

@@ -11,10 +11,10 @@ import re
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from netdyno.base.errors import DeviceError
-from netdyno.devices.android.transport import LONGEST_OUTPUT, Follower, Transport
+from netdyno.devices.android.transport import LONGEST_OUTPUT, Channel, Transport
 
 _HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
@@ -71,14 +71,11 @@ class ServerTransport(Transport):
                     raise DeviceError(f"{self.serial}: a command does not stop writing")
             return b"".join(parts)
 
-    def follow(self, line: str, silence_s: float) -> Follower:
-        """Start a line of shell and read what it writes while it does."""
-        return Follower(self._follow(line, silence_s), self.serial)
-
-    def _follow(self, line: str, silence_s: float) -> Iterator[bytes]:
-        with self._open(f"exec:{line}", silence_s) as stream:
-            while part := stream.recv(_PIECE):
-                yield part
+    def open(self, line: str, silence_s: float) -> Channel:
+        """Start a line of shell, and talk to it while it runs."""
+        stack = ExitStack()
+        stream = stack.enter_context(self._open(f"exec:{line}", silence_s))
+        return _ServerChannel(self.serial, stack, stream, silence_s)
 
     def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
         """Write a file, its folders included."""
@@ -123,20 +120,47 @@ class ServerTransport(Transport):
     @contextmanager
     def _open(self, service: str, timeout_s: float) -> Iterator[socket.socket]:
         """A stream to a service of the phone."""
-        try:
-            with _server(timeout_s) as stream:
-                _request(stream, f"host:transport:{self.serial}", self.serial)
-                _request(stream, service, self.serial)
-                yield stream
-        except TimeoutError as error:
-            text = f"{self.serial}: did not answer for {timeout_s:.0f} s"
-            raise DeviceError(text, device=self.serial) from error
-        except (OSError, struct.error) as error:
-            raise DeviceError(f"{self.serial}: the connection broke: {error}", device=self.serial) from error
+        with _errors(self.serial, timeout_s), _server(timeout_s) as stream:
+            _request(stream, f"host:transport:{self.serial}", self.serial)
+            _request(stream, service, self.serial)
+            yield stream
 
     def _failed(self, stream: socket.socket, kind: bytes, length: int, path: str) -> DeviceError:
         says = _read(stream, min(length, 1000)).decode(errors="replace") if kind == b"FAIL" else f"answered {kind!r}"
         return DeviceError(f"{self.serial}: {path}: {says}", device=self.serial)
+
+
+class _ServerChannel(Channel):
+    """A stream to a service of a phone, which is kept open."""
+
+    def __init__(self, serial: str, stack: ExitStack, stream: socket.socket, silence_s: float) -> None:
+        super().__init__(serial)
+        self._stack, self._stream, self._silence_s = stack, stream, silence_s
+
+    def send(self, data: bytes) -> None:
+        """Write to the command."""
+        with _errors(self._serial, self._silence_s):
+            self._stream.sendall(data)
+
+    def receive(self) -> bytes:
+        """Some of what it has written, nothing if it has ended."""
+        with _errors(self._serial, self._silence_s):
+            return self._stream.recv(_PIECE)
+
+    def close(self) -> None:
+        """End it; a second call does nothing."""
+        self._stack.close()
+
+
+@contextmanager
+def _errors(serial: str, timeout_s: float) -> Iterator[None]:
+    """Errors of a stream as netdyno's own."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise DeviceError(f"{serial}: did not answer for {timeout_s:.0f} s", device=serial) from error
+    except (OSError, struct.error) as error:
+        raise DeviceError(f"{serial}: the connection broke: {error}", device=serial) from error
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import re
 import secrets
 import shlex
 from abc import abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netdyno.base.closing import Closing
@@ -42,13 +41,32 @@ class Result:
         return self.out
 
 
-class Follower(Closing):
-    """The output of a command that runs, line by line."""
+class Channel(Closing):
+    """A command that runs: what is sent is its standard input, its standard output is read line by line.
 
-    def __init__(self, parts: Iterator[bytes], serial: str) -> None:
-        self._parts = parts
+    It ends with the connection at the latest.
+    """
+
+    def __init__(self, serial: str) -> None:
         self._serial = serial
         self._read = b""
+
+    @abstractmethod
+    def send(self, data: bytes) -> None:
+        """Write to it.
+
+        Raises:
+            EOFError: the command has ended.
+            DeviceError: the phone is lost.
+        """
+
+    @abstractmethod
+    def receive(self) -> bytes:
+        """Some of what it has written, nothing if it has ended.
+
+        Raises:
+            DeviceError: the phone is lost, or silent for too long.
+        """
 
     def line(self) -> str:
         """The next line that is not empty.
@@ -59,24 +77,17 @@ class Follower(Closing):
         """
         while True:
             line, end, rest = self._read.partition(b"\n")
-            if end and line.strip():
-                self._read = rest
-                return line.decode(errors="replace").strip()
             if end:
                 self._read = rest
+                if line.strip():
+                    return line.decode(errors="replace").strip()
                 continue
             if len(self._read) > LONGEST_OUTPUT:
                 raise DeviceError(f"{self._serial}: wrote a line of {len(self._read) >> 20} MiB")
-            part = next(self._parts, b"")
+            part = self.receive()
             if not part:
                 raise EOFError
             self._read += part
-
-    def close(self) -> None:
-        """Read no more."""
-        close = getattr(self._parts, "close", None)
-        if close is not None:
-            close()
 
 
 class Transport(Closing):
@@ -94,8 +105,8 @@ class Transport(Closing):
         """
 
     @abstractmethod
-    def follow(self, line: str, silence_s: float) -> Follower:
-        """Start a line of shell and read what it writes while it does; it ends with the connection at the latest.
+    def open(self, line: str, silence_s: float) -> Channel:
+        """Start a line of shell, and talk to it while it runs.
 
         Raises:
             DeviceError: the phone is lost.

@@ -1,7 +1,8 @@
-"""A process of netdyno's runner on a phone: asked through a named pipe, it answers in lines of JSON."""
+"""A process of netdyno's runner on a phone, asked in lines of text; it answers each with a line of JSON."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 from collections.abc import Mapping, Sequence
@@ -39,13 +40,10 @@ class Runner:
     def __init__(self, transport: Transport, loader: str) -> None:
         self._transport = transport
         self.folder = f"{FOLDER}/run-{secrets.token_hex(8)}"
-        self._pipe = f"{self.folder}/requests"
         self._ended: WorkerLost | None = None
-        transport.script(f"mkdir -p {self.folder} && mkfifo {self._pipe}").check(f"{transport.serial}: {self.folder}")
-        start = f"{RUNTIME}/{loader} --library-path {RUNTIME} {RUNTIME}/runner {RUNTIME}/libLiteRt.so {self._pipe}"
-        record = f"echo $! >{self.folder}/pid"
-        line = f"{start} 2>{self.folder}/errors </dev/null & {record}; wait $!; c=$?; echo; echo ended:$c"
-        self._output = transport.follow(line, SILENCE_S)
+        transport.script(f"mkdir -p {self.folder}").check(f"{transport.serial}: {self.folder}")
+        start = f"{RUNTIME}/{loader} --library-path {RUNTIME} {RUNTIME}/runner {RUNTIME}/libLiteRt.so"
+        self._channel = transport.open(f"{start} 2>{self.folder}/errors; c=$?; echo; echo ended:$c", SILENCE_S)
         said = self._answer()
         if "ready" not in said:
             raise DeviceError(f"{transport.serial}: the runner does not start: {said.get('refused', said)}")
@@ -66,8 +64,8 @@ class Runner:
         """
         if self._ended is not None:
             raise self._ended
-        # Nobody reads the pipe of a runner that is dead; then it has said so, and that is what is read next.
-        self._transport.script(f"kill -0 $(cat {self.folder}/pid) && echo '{request}' >{self._pipe}")
+        with contextlib.suppress(EOFError):  # it has said why, which is read next
+            self._channel.send(f"{request}\n".encode())
         said = self._answer()
         if "refused" in said:
             raise ModelError(str(said["refused"])[:300])
@@ -75,7 +73,7 @@ class Runner:
 
     def _answer(self) -> dict[str, Any]:
         try:
-            line = self._output.line()
+            line = self._channel.line()
         except EOFError as error:
             raise self._lost("-1") from error
         if line.startswith("ended:"):
@@ -87,7 +85,7 @@ class Runner:
             return said
 
     def _lost(self, code: str) -> WorkerLost:
-        self._output.close()
+        self._channel.close()
         crashed = code.isdecimal() and int(code) in _CRASHES
         text = "the runner crashed" if crashed else "the runner has ended"
         self._ended = (Crashed if crashed else WorkerLost)(f"{text} (exit code {code[:5]})")
@@ -97,9 +95,8 @@ class Runner:
         """End it, and remove what it has left; a second call does nothing."""
         if self._ended is None:
             self._ended = WorkerLost("its process is gone; open it again")
-            self._output.close()
-        stop = f"kill $(cat {self.folder}/pid) 2>/dev/null; rm -rf {self.folder}"
-        self._transport.script(f"{stop}; true")
+            self._channel.close()
+        self._transport.script(f"rm -rf {self.folder}; true")
 
 
 def tensors(said: Sequence[Any]) -> list[Tensor]:

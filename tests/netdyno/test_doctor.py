@@ -12,7 +12,7 @@ def test_every_meter_is_spoken_of() -> None:
     """For each one whether it is there, and if not, why or what would bring it."""
     findings = examine()
     said = {finding.what.split(" ")[0] for finding in findings}
-    assert {"device", "devices", "runtime", "CPU", "energy", "rails"} <= said
+    assert {"device", "devices", "runtime", "CPU", "energy", "rails", "Android"} <= said
     assert said & {"NVIDIA", "driver"}
     assert all(finding.detail for finding in findings)
 

@@ -1,8 +1,8 @@
 /* netdyno's runner: keeps LiteRT models on a phone and times them; experimental.
 
-   runner LIBRARY PIPE: reads requests, a line each, from a named pipe, and answers each with a line of JSON on its
-   standard output. It ends when nobody has asked for IDLE_S seconds, or nobody reads its answers any more; while it
-   works it writes an empty line every BEAT_S seconds, so that who waits knows that it lives.
+   runner LIBRARY: answers requests, a line each, with a line of JSON each. It ends with its input, or when nobody
+   reads its answers any more; while it works it writes an empty line every BEAT_S seconds, so that who waits knows that
+   it lives.
 
      load ID THREADS FILE   a model; answers its inputs and outputs, and how long loading took
      feed ID FILE           inputs, one after the other, as the model has them
@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MODELS = 4096, TENSORS = 64, LINE = 4096, IDLE_S = 120, BEAT_S = 5, CPU = 1, LOCK_READ = 0, LOCK_WRITE = 1 };
+enum { MODELS = 4096, TENSORS = 64, LINE = 4096, BEAT_S = 5, CPU = 1, LOCK_READ = 0, LOCK_WRITE = 1 };
 
 typedef void *Handle;
 typedef int (*Function)();
@@ -44,7 +44,7 @@ static volatile sig_atomic_t working;
 
 static void alarmed(int number) {
     (void)number;
-    if (!working || write(STDOUT_FILENO, "\n", 1) != 1) _exit(0);
+    if (working && write(STDOUT_FILENO, "\n", 1) != 1) _exit(0);
     alarm(BEAT_S);
 }
 
@@ -236,22 +236,21 @@ static void answer(const char *line) {
 
 int main(int count, char **arguments) {
     char line[LINE];
-    if (count != 3) return 2;
+    if (count != 2) return 2;
     library = dlopen(arguments[1], RTLD_NOW);
     if (!library) { refuse(dlerror(), 0); return 1; }
     CALL("LiteRtCreateEnvironment", 0, NULL, &environment);
-    FILE *requests = fopen(arguments[2], "r+"); /* for writing too: it never ends then */
-    if (failed || !requests) { refuse(failed ? failed : "the pipe cannot be opened", status); return 1; }
-    printf("{\"ready\": %d}\n", (int)getpid());
+    if (failed) { refuse(failed, status); return 1; }
+    printf("{\"ready\": true}\n");
     fflush(stdout);
     signal(SIGALRM, alarmed);
-    for (;;) {
-        alarm(IDLE_S);
-        if (!fgets(line, sizeof line, requests)) return 0;
+    while (fgets(line, sizeof line, stdin)) {
         working = 1;
         alarm(BEAT_S);
         answer(line);
         working = 0;
+        alarm(0);
         if (ferror(stdout)) return 0;
     }
+    return 0;
 }

@@ -51,6 +51,7 @@ class Phone:
         )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
+        self._process.wait()  # it has left a daemon behind, which is at the other end of its pipes
 
     def stop(self) -> None:
         """Switch it off."""
@@ -89,6 +90,7 @@ class Phone:
             except OSError:
                 near.close()
                 continue
+            near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._open += [near, far]
             for a, b in ((near, far), (far, near)):
                 threading.Thread(target=self._copy, args=(a, b), daemon=True).start()

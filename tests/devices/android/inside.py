@@ -62,6 +62,7 @@ def _lead(near: socket.socket) -> None:
         near.close()
         return
     far.settimeout(None)
+    far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for a, b in ((near, far), (far, near)):
         threading.Thread(target=_copy, args=(a, b), daemon=True).start()
 

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from netdyno.base.errors import DeviceError
 from netdyno.devices.android import runtime
+from netdyno.devices.android.build_runner import build
 
 HERE = Path(runtime.__file__).parent / "runner"
 
 
-@pytest.fixture(scope="module")
-def build() -> ModuleType:
-    pytest.importorskip("ziglang", reason="ziglang is not installed: pip install 'netdyno[dev]'")
-    spec = importlib.util.spec_from_file_location("build", HERE / "build.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
-def test_it_is_built_byte_for_byte(machine: str, build: ModuleType) -> None:
-    built = build.build(machine)
-    assert built == (HERE / f"runner-{machine}").read_bytes(), "run devices/android/runner/build.py"
+def test_it_is_built_byte_for_byte(machine: str) -> None:
+    pytest.importorskip("ziglang", reason="ziglang is not installed: pip install 'netdyno[dev]'")
+    built = build(machine)
+    assert built == (HERE / f"runner-{machine}").read_bytes(), "run devices/android/build_runner.py"
     assert hashlib.sha256(built).hexdigest() in (HERE / "SHA256SUMS").read_text()
     assert len(built) < 20_000
 

@@ -1,4 +1,4 @@
-"""Build the runner, alike on every machine: ``python devices/android/runner/build.py``.
+"""Build the runner, alike on every machine: ``python devices/android/build_runner.py``.
 
 Needs ``ziglang`` (extra ``dev``), which brings a C compiler and the C libraries of both.
 """
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent / "runner"
 TARGETS = {"aarch64": "aarch64-linux-gnu.2.28", "x86_64": "x86_64-linux-gnu.2.28"}
 OPTIONS = ("-O2", "-s", "-Wall", "-Wno-strict-prototypes", "-Wno-deprecated-non-prototype", "-std=gnu11")
 
