@@ -145,3 +145,30 @@ def test_results_are_read_back(out: str, err: str, code: int) -> None:
 def test_other_answers_are_none(said: str) -> None:
     with pytest.raises(DeviceError, match="did not answer as one"):
         parse_result(said, "a mark that nobody guesses", "s")
+
+
+def test_a_command_that_is_talked_to(transport: Transport) -> None:
+    """Lines go in and come out, and nothing of what is sent comes back by itself."""
+    with transport.open("while read x; do [ $x = end ] && exit; echo got:$x; done", 5) as channel:
+        for word in ("one", "$(two)", "x" * 3000):
+            channel.send(f"{word}\n".encode())
+            assert channel.line() == f"got:{word}"
+        channel.send(b"end\n")
+        with pytest.raises(EOFError):
+            channel.line()
+
+
+def test_a_command_ends_with_its_channel(transport: Transport) -> None:
+    with transport.open("echo $$; cat; sleep 0", 5) as channel:
+        pid = int(channel.line())
+        assert transport.script(f"kill -0 {pid}").code == 0
+    for _ in range(50):
+        if transport.script(f"kill -0 {pid}").code:
+            return
+        time.sleep(0.1)
+    pytest.fail("it still runs")
+
+
+def test_a_silent_command(transport: Transport) -> None:
+    with transport.open("sleep 20", 1) as channel, pytest.raises(DeviceError, match="did not answer for 1 s"):
+        channel.line()
