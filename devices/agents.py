@@ -26,6 +26,10 @@ AGENT = "netdyno.devices.agent.main"
 CPU, CUDA = "cpu", "cuda"
 _TENSORRT = "tensorrt"
 _LONGEST_US = 1e12
+_NO_ANSWER = (
+    AttributeError, IndexError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError
+)  # fmt: skip
+"""What taking an answer apart makes of one that is none."""
 _MOST_BYTES = 1 << 50
 _MARGIN_S = 60.0
 
@@ -55,7 +59,7 @@ def understood(target: str) -> Iterator[None]:
     """Whatever is made of an answer, what cannot be is the other end's fault."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, MemoryError) as error:
+    except _NO_ANSWER as error:
         raise DeviceError(f"{target}: answered with something that is no answer ({type(error).__name__})") from error
 
 

@@ -52,7 +52,10 @@ class Nvml(Closing):
         self.library: ModuleType = pynvml
         self._open = False
         with self.errors("NVML"):
-            pynvml.nvmlInit()
+            try:
+                pynvml.nvmlInit()
+            except pynvml.NVMLError_LibraryNotFound as error:
+                raise DeviceError("no NVIDIA driver here: NVML, libnvidia-ml.so.1, is missing") from error
         self._open = True
 
     @contextmanager
