@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.android.device import AndroidDevice
@@ -154,3 +156,19 @@ def test_nonsense_is_nothing() -> None:
     assert parse_battery("level: 200\nscale: 100\ntemperature: 99999\nvoltage: -1") == {}
     assert parse_thermal("Thermal Status: 12\nCurrent temperatures from HAL:\nTemperature{mValue=NaN, mType=0,") == {}
     assert parse_properties("[a]: [b]\n[c]: [\x1b[31m]\nno property\n[$(x)]: [y]") == {"a": "b"}
+
+
+PIECES = st.sampled_from(
+    [
+        "Thermal Status: ", "Current temperatures from HAL:\n", "Temperature{mValue=", ", mType=", "level: ", "scale: ",
+        "[a", "]: [", "9" * 30, "-", "\n",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES | st.text(max_size=5)).map("".join))
+def test_whatever_a_phone_says(said: str) -> None:
+    """Numbers that a phone can have, or nothing."""
+    state = parse_thermal(said) | parse_battery(said)
+    assert all(isinstance(value, int | float) and abs(value) < 1e6 for value in state.values())
+    assert all(text.isprintable() for text in parse_properties(said).values())
