@@ -66,7 +66,7 @@ def test_twenty_kills_of_the_server_lose_nothing(ssh_server: Any, tmp_path: Path
     assert run(*words, cwd=tmp_path).returncode == 0
     assert _readings(journal) == final, "what is done is not done again"
     load_table(tmp_path / "t").check()
-    assert {path.name for path in ssh_server.cache.iterdir()} == {"models", "locks"}
+    assert {path.name for path in ssh_server.cache.iterdir()} <= {"models", "locks", "engines", "trtexec"}
 
 
 def _readings(journal: Path) -> dict[tuple[str, int, int], bytes]:

@@ -160,8 +160,8 @@ def test_nonsense_is_nothing() -> None:
 
 PIECES = st.sampled_from(
     [
-        "Thermal Status: ", "Current temperatures from HAL:\n", "Temperature{mValue=", ", mType=", "level: ", "scale: ",
-        "[a", "]: [", "9" * 30, "-", "\n",
+        "Thermal Status: ", "Current temperatures from HAL:\n", "Temperature{mValue=", ", mType=", "level: ",
+        "scale: ", "[a", "]: [", "9" * 30, "-", "\n",
     ]
 )  # fmt: skip
 
