@@ -4,6 +4,7 @@ import contextlib
 import gc
 import importlib
 import time
+from abc import ABC, abstractmethod
 from typing import Any, Dict, List, Sequence, Tuple
 
 Found = Sequence[Tuple[str, Sequence[Any], str]]
@@ -14,28 +15,28 @@ class DeviceLost(Exception):
     """What a runtime runs on is gone, or in a state that nothing but a new process can leave."""
 
 
-class Model:
+class Model(ABC):
     """A model that a runtime has loaded; ``found`` are its inputs, ``results`` its outputs' names and dtypes."""
 
     library = ""
     found: Found = ()
     results: Sequence[Tuple[str, str]] = ()
 
+    @abstractmethod
     def allocate(self, shapes: Sequence[Sequence[int]]) -> None:
         """Get ready for inputs of these shapes, in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, arrays: Dict[str, Any]) -> None:
         """Set inputs; they stay until the next call."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self) -> None:
         """One inference."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outputs(self) -> Dict[str, Any]:
         """Copies of the last inference's outputs."""
-        raise NotImplementedError
 
     def time_runs(self, repeat: int) -> List[int]:
         """Latency in ns of each of ``repeat`` inferences."""
@@ -50,7 +51,7 @@ class Model:
         """Memory that it has taken of a device that has its own, at most until now."""
         raise ValueError("%s tells no memory of a device" % self.library)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most have nothing to free)
         """Free what does not go by itself."""
 
 

@@ -65,7 +65,7 @@ def _dotted(digits: str) -> str:
 
 def _torch_version() -> str:
     """PyTorch's version if it can run ONNX models as CUDA graphs, read off its smallest module without the rest."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # whatever a broken package raises, it cannot be used
         spec = importlib.util.find_spec("torch")
         folder = next(iter(spec.submodule_search_locations or []))  # type: ignore[union-attr]
         told: Dict[str, Any] = {}
@@ -79,7 +79,7 @@ def _torch_version() -> str:
 
 def _onnxruntime_version() -> str:
     """ONNX Runtime's version if it was built for CUDA."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception):  # whatever a broken package raises, it cannot be used
         onnxruntime = importlib.import_module("onnxruntime")
         if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
             return str(onnxruntime.__version__)
@@ -92,7 +92,7 @@ def _version(module: str, package: str) -> str:
         from importlib import metadata  # Python 3.8
 
         return metadata.version(package)
-    except Exception:
-        with contextlib.suppress(Exception):
+    except ImportError:  # an older Python, or a package whose files say nothing of it
+        with contextlib.suppress(Exception):  # whatever a broken package raises, it cannot be used
             return str(getattr(importlib.import_module(module), "__version__", "unknown"))
     return ""

@@ -127,10 +127,10 @@ class Files:
         self._version = ""
 
     def install(self, machine: str) -> None:
-        """Bring the runner and its libraries; what an earlier run left there is removed first."""
+        """Bring the runner and its libraries; those that an earlier run left may be others, and are removed first."""
         if RUNTIME in self._there:
             return
-        self._transport.script(f"rm -rf {FOLDER}/run-* {FOLDER}.*; true")
+        self._transport.script(f"rm -rf {RUNTIME} {FOLDER}/run-* {FOLDER}.*; true")
         for name, data in runtime.runtime_files(machine).items():
             self.bring(data, f"{RUNTIME}/{name}", 0o755)
         # Not every way of writing a file keeps its mode.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from netdyno.devices.android.find import connect
 from netdyno.devices.android.transport import FOLDER
 
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
@@ -35,6 +36,8 @@ def test_a_table(phone: Any, tmp_path: Path) -> None:
     assert "experimental" in done.stderr
     assert told["invalid"] < told["layers"]
     assert phone.serial not in (tmp_path / "t/datapackage.json").read_text()
+    with connect(phone.serial) as transport:
+        assert transport.script(f"ls {FOLDER}").code != 0, "what was brought there is gone"
 
 
 @pytest.mark.slow
@@ -62,10 +65,3 @@ def test_phones_that_are_not_there(device: str, tmp_path: Path, monkeypatch: pyt
     assert done.returncode == 3
     assert len(done.stderr.strip().splitlines()) == 1
     assert os.listdir(tmp_path) == []
-
-
-def test_nothing_is_left_on_it(phone: Any) -> None:
-    from netdyno.devices.android.find import connect
-
-    with connect(phone.serial) as transport:
-        assert transport.script(f"ls {FOLDER}").code != 0

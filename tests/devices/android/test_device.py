@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
+from netdyno.devices.android import runtime
 from netdyno.devices.android.device import AndroidDevice
+from netdyno.devices.android.find import connect
 from netdyno.devices.android.phone import parse_battery, parse_properties, parse_thermal
 from netdyno.devices.android.transport import FOLDER
 from netdyno.devices.cpu import CpuDevice
@@ -94,6 +96,7 @@ def test_nothing_is_left(phone: Any, cases: list[Case]) -> None:
         assert runners(device) == []
 
 
+@pytest.mark.slow
 def test_a_cable_pulled_amid_an_inference(phone: Any, model: Any, cases: list[Case]) -> None:
     with AndroidDevice(f"android:{phone.serial}") as device:
         session = device.open(cases[0].artifact)
@@ -103,6 +106,14 @@ def test_a_cable_pulled_amid_an_inference(phone: Any, model: Any, cases: list[Ca
             session.run(repeat=10**8)
         assert "127.0.0.1" in str(caught.value) or "linear" in str(caught.value)
         timer.join()
+    with AndroidDevice(f"android:{phone.serial}") as device, device.open(cases[0].artifact) as session:
+        cases[0].check(session.run(cases[0].inputs), repeat=1)
+
+
+def test_another_runner_of_the_same_size_is_not_kept(phone: Any, cases: list[Case]) -> None:
+    """A run that was cut may have left one, of another release."""
+    with connect(phone.serial) as transport:
+        transport.push(bytes(len(runtime.runner("x86_64"))), f"{FOLDER}/runtime/runner", 0o755)
     with AndroidDevice(f"android:{phone.serial}") as device, device.open(cases[0].artifact) as session:
         cases[0].check(session.run(cases[0].inputs), repeat=1)
 

@@ -91,6 +91,7 @@ def test_nothing_is_left(transport: Transport) -> None:
     assert len(listed() - before) == 1, "its own errors only"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["before", "amid"])
 def test_a_pulled_cable(phone: Any, moment: str) -> None:
     pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
