@@ -186,14 +186,21 @@ def test_memory_is_made_up_for_where_an_earlier_run_left_it_out(
 
 def test_a_killed_worker_costs_one_visit(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
     candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
-    killed = []
+    armed, killed = [], []
+    timed = WorkerSession.time
 
     def tell(stage: str, done: int, total: int, note: str = "") -> None:
-        if not killed and "round 2" in note:
-            kill_workers()
-            killed.append(note)
+        if "round 2" in note:
+            armed.append(note)
 
-    with Journal(tmp_path / JOURNAL, _conditions()) as journal:
+    def fatal(self: WorkerSession, repeat: int) -> NDArray[np.int64]:
+        if armed and not killed:
+            kill_workers()
+            killed.append(repeat)
+        return timed(self, repeat)
+
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerSession, "time", fatal)
         Bench(cpu, ONNX, candidates, journal, QUICK, tell).run()
         assert killed
         assert {name: len(visits) for name, visits in journal.visits().items()} == dict.fromkeys(candidates, 3)
