@@ -77,8 +77,10 @@ class AgentDevice(WorkerDevice):
         self.connection = connection
         self._inputs: dict[tuple[str, tuple[TensorSpec, ...]], tuple[TensorSpec, ...]] = {}
 
-    def start_worker(self, kind: str, runtime: str) -> WorkerBase:
+    def start_worker(self, kind: str, runtime: str, settings: Settings) -> WorkerBase:
         """A process of the agent for a runtime."""
+        if settings.cores:
+            raise InputError(f"{self.id}: cores are chosen on phones only", device=self.id)
         gpu = (self.gpu,) if self.gpu else ()
         return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *gpu)
 

@@ -6,10 +6,11 @@ A new back end subclasses :class:`Device` and :class:`Session`, registers under 
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.closing import Closing
@@ -29,12 +30,14 @@ DEVICES = Registry("device", "netdyno.devices")
 class Settings:
     """How a device runs an artifact; an empty ``runtime`` means the device's default for its format.
 
-    With ``cold_cache`` a GPU's L2 cache is emptied before each inference.
+    With ``cold_cache`` a GPU's L2 cache is emptied before each inference. ``cores`` are those of a phone that it may
+    run on: ``fastest``, ``slowest``, or numbers such as ``4-7``; all where it is empty.
     """
 
     runtime: str = ""
     threads: int = 1
     cold_cache: bool = False
+    cores: str = ""
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -79,6 +82,8 @@ class Session(Closing):
 
     inputs: tuple[TensorSpec, ...]
     load: LoadReading
+    averaged: bool = False
+    """Whether the runtime tells no single times, so that all of a call are alike: their median, or their mean."""
 
     @abstractmethod
     def run(self, inputs: Mapping[str, NDArray[np.generic]] | None = None, repeat: int = 1) -> Samples:
@@ -137,6 +142,13 @@ class Device(Closing):
     @abstractmethod
     def restart(self) -> None:
         """Run what is opened from now on in new processes; sessions that are open are gone."""
+
+    def prepare(self) -> None:
+        """Have what runs models at hand, before it is described or timed.
+
+        Raises:
+            DeviceError: it is not to be had; the message says what would change that.
+        """
 
     @abstractmethod
     def hold(self) -> None:
@@ -201,15 +213,21 @@ class Device(Closing):
         )
 
 
-def open_device(identifier: str) -> Device:
+def open_device(identifier: str, **options: Any) -> Device:
     """The device of an identifier such as ``cpu``, ``cuda:0``, ``android:SERIAL`` or ``ssh://user@host/cpu``.
 
-    What stands before the first ``:`` is the registered name; the implementation parses the rest.
+    What stands before the first ``:`` is the registered name; the implementation parses the rest. ``options`` are its
+    own: phones take ``runner`` and ``fetch``.
 
     Raises:
         UnknownName: no back end of that name.
+        InputError: it has no such option.
         DeviceError: it cannot be reached.
     """
     name, _, _ = identifier.partition(":")
-    device: Device = DEVICES.load(name)(identifier)
+    make = DEVICES.load(name)
+    for option in options:
+        if option not in inspect.signature(make).parameters:
+            raise InputError(f"{identifier}: there is no choice of {option} here")
+    device: Device = make(identifier, **options)
     return device

@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import ModelError
+from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, add_events
 from netdyno.devices.operators import OperatorTimes
 
 LIBRARY = "libLiteRt.so"
 MOST_EVENTS = 100_000
 CPU = 1
 LOCK_WRITE = 1
-BUILTIN, DELEGATED, INSTRUMENTED = 2, 8, 16
-"""Event types: an operator of the runtime, one of a delegate, and the frame around an inference."""
 EVENT_SIZES = (104, 88, 120)
 _TAG, _TYPE, _ELAPSED = 0, 8, 24
 _FUNCTIONS = (
@@ -88,8 +87,7 @@ class LiteRtProfiler:
 
     def run(self, inferences: int) -> None:
         """Run, and add the operators' times; whole µs each, as the profiler counts."""
-        for run in _inferences(self._profiled.events(inferences)):
-            _add(self._operators, run)
+        add_events(self._operators, self._profiled.events(inferences))
 
     def operators(self) -> list[OperatorTimes]:
         """What was found.
@@ -201,7 +199,7 @@ class _Profiled:
             arguments = (self._compiled, c_size_t(0), sizes[0], self._inputs, sizes[1], self._outputs)
             self._library.call("LiteRtRunCompiledModel", *arguments)
 
-    def events(self, repeat: int) -> list[tuple[str, int, int]]:
+    def events(self, repeat: int) -> list[Event]:
         """Tag, type and elapsed µs of each event of some inferences."""
         self._library.call("LiteRtResetProfiler", self._profiler)
         self._library.call("LiteRtStartProfiler", self._profiler)
@@ -216,7 +214,7 @@ class _Profiled:
         return list(read_events(bytes(buffer), count.value))
 
 
-def read_events(raw: bytes, count: int) -> Iterator[tuple[str, int, int]]:
+def read_events(raw: bytes, count: int) -> Iterator[Event]:
     """Events of a buffer that the library filled; their size is the one at which all have a known type."""
     for size in EVENT_SIZES:
         types = [int.from_bytes(raw[i * size + _TYPE : i * size + _TYPE + 4], "little") for i in range(count)]
@@ -229,30 +227,3 @@ def read_events(raw: bytes, count: int) -> Iterator[tuple[str, int, int]]:
         tag = c_void_p(int.from_bytes(raw[at + _TAG : at + _TAG + 8], "little"))
         text = ctypes.cast(tag, c_char_p).value or b"" if kind in (BUILTIN, DELEGATED) else b""
         yield text.decode(errors="replace"), kind, int.from_bytes(raw[at + _ELAPSED : at + _ELAPSED + 8], "little")
-
-
-def _inferences(events: list[tuple[str, int, int]]) -> Iterator[list[tuple[str, int, int]]]:
-    """Operators' events by inference: a frame begins each."""
-    run: list[tuple[str, int, int]] = []
-    for event in events:
-        if event[1] == INSTRUMENTED and run:
-            yield run
-            run = []
-        elif event[1] in (BUILTIN, DELEGATED):
-            run.append(event)
-    if run:
-        yield run
-
-
-def _add(found: list[OperatorTimes], run: list[tuple[str, int, int]]) -> None:
-    """One inference's times; operators go by position, since equal names are many."""
-    if not found:
-        found += [OperatorTimes(tag, f"{tag}:{i}", _provider(kind)) for i, (tag, kind, _) in enumerate(run)]
-    if [operator.type for operator in found] != [tag for tag, _, _ in run]:
-        raise ModelError("its operators differ from inference to inference")
-    for operator, (_, _, elapsed_us) in zip(found, run, strict=True):
-        operator.latency_us.append(float(elapsed_us))
-
-
-def _provider(kind: int) -> str:
-    return "XNNPACK" if kind == DELEGATED else "LiteRT"

@@ -31,10 +31,14 @@ class OperatorTimes:
 
 @dataclass(frozen=True)
 class OperatorProfile:
-    """A model's operators, and beside them ``whole_us``: its inferences without the profiler, taken in between."""
+    """A model's operators, and beside them ``whole_us``: its inferences without the profiler, taken in between.
+
+    ``partitions`` is how many parts of the model a delegate executes; None where it is not told.
+    """
 
     operators: list[OperatorTimes]
     whole_us: list[float]
+    partitions: int | None = None
 
 
 def to_wire(profile: OperatorProfile) -> Frame:

@@ -25,10 +25,14 @@ _LONGEST_MS = 1e9
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a worker says of a model that it has loaded: its inputs, concrete, and what loading took."""
+    """What a worker says of a model that it has loaded: its inputs, concrete, and what loading took.
+
+    ``averaged`` is that of :class:`Session`.
+    """
 
     inputs: tuple[TensorSpec, ...]
     reading: LoadReading
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         if not all(0 <= ms < _LONGEST_MS for ms in (self.reading.load_ms, self.reading.first_ms)):
@@ -45,12 +49,19 @@ class WorkerDevice(Device):
     def __init__(self, identifier: str, silence_s: float) -> None:
         self.id = identifier
         self.silence_s = silence_s
-        self._workers: dict[tuple[str, str, int], WorkerBase] = {}
+        self._workers: dict[tuple[str, str, int, str], WorkerBase] = {}
         self._numbers = itertools.count()
 
     @abstractmethod
-    def start_worker(self, kind: str, runtime: str) -> WorkerBase:
-        """A new process that keeps a runtime's models (``work``) or measures their memory (``memory``)."""
+    def start_worker(self, kind: str, runtime: str, settings: Settings) -> WorkerBase:
+        """A new process that keeps a runtime's models (``work``) or measures their memory (``memory``).
+
+        It is for all models of the same threads and cores; that of memory for those of all threads.
+
+        Raises:
+            InputError: ``settings`` ask for what there is not here.
+            DeviceError: it cannot be started.
+        """
 
     @abstractmethod
     def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
@@ -79,7 +90,7 @@ class WorkerDevice(Device):
         self.hold()
         number = next(self._numbers)
         try:
-            worker = self._worker("work", runtime, settings.threads)
+            worker = self._worker("work", runtime, settings)
             loaded = self.load_model(worker, number, artifact, settings)
         except Crashed as error:
             raise self.refused(artifact, f"{runtime} {error}") from error
@@ -97,14 +108,14 @@ class WorkerDevice(Device):
             DeviceError: the process that measures died, or the connection to it is lost.
         """
         try:
-            return self.measure_memory(self._worker("memory", runtime, 0), artifact, settings)
+            return self.measure_memory(self._worker("memory", runtime, settings), artifact, settings)
         except DeviceError as error:
             raise self.lost(artifact, error) from error
 
     def workers(self, kind: str) -> dict[str, list[WorkerBase]]:
         """The workers of a kind by runtime, dead ones included."""
         found: dict[str, list[WorkerBase]] = {}
-        for (its_kind, runtime, _), worker in self._workers.items():
+        for (its_kind, runtime, _, _), worker in self._workers.items():
             if its_kind == kind:
                 found.setdefault(runtime, []).append(worker)
         return found
@@ -124,14 +135,14 @@ class WorkerDevice(Device):
         """The error of a model that the runtime does not take."""
         return ModelError(f"{artifact.name}: {why}", device=self.id, artifact=artifact.name)
 
-    def _worker(self, kind: str, runtime: str, threads: int) -> WorkerBase:
-        """The living worker of that kind, a new one if need be; ``threads`` keeps settings apart."""
-        key = (kind, runtime, threads)
+    def _worker(self, kind: str, runtime: str, settings: Settings) -> WorkerBase:
+        """The living worker of that kind, a new one if need be."""
+        key = (kind, runtime, settings.threads if kind == "work" else 0, settings.cores)
         worker = self._workers.get(key)
         if worker is None or not worker.alive:
             if worker is not None:
                 worker.end()
-            worker = self._workers[key] = self.start_worker(kind, runtime)
+            worker = self._workers[key] = self.start_worker(kind, runtime, settings)
         return worker
 
 
@@ -148,7 +159,7 @@ class WorkerSession(Session):
         settings: Settings,
         loaded: Loaded,
     ) -> None:
-        self.inputs, self.load = loaded.inputs, loaded.reading
+        self.inputs, self.load, self.averaged = loaded.inputs, loaded.reading, loaded.averaged
         self._device = device
         self._worker = worker
         self._number = number

@@ -48,16 +48,19 @@ __all__ = [
 ]
 
 
-def device(identifier: str = "cpu") -> Device:
+def device(identifier: str = "cpu", **options: Any) -> Device:
     """The device of an identifier such as ``cpu``; close it, or use it in a ``with`` block.
+
+    Phones take ``runner`` (``builtin``, or the path of a ``benchmark_model``) and ``fetch`` as options.
 
     Raises:
         UnknownName: no back end of that name.
+        InputError: it has no such option.
         DeviceError: it cannot be reached.
     """
     from netdyno.devices import open_device
 
-    return open_device(identifier)
+    return open_device(identifier, **options)
 
 
 def space(name: str, **parameters: Any) -> Space:

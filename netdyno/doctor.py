@@ -43,7 +43,9 @@ def examine() -> list[Finding]:
 def examine_device(identifier: str) -> list[Finding]:
     """A device, each of its runtimes, which really run the empty graph, and what tells its energy."""
     try:
-        with open_device(identifier) as device:
+        # A doctor looks at what is here; only measuring fetches what is not.
+        options = {"fetch": False} if identifier.partition(":")[0] == "android" else {}
+        with open_device(identifier, **options) as device:
             found = [Finding(f"device {identifier}", True, device.info().name)]
             found += [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
             found += [_meter(identifier, meter) for meter in device.meters()]

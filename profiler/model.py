@@ -29,7 +29,10 @@ LEAST_VISITS = 10
 
 @dataclass(frozen=True)
 class ModelReport:
-    """A model's figures: latencies in ms with the median's 95 % interval, memory in bytes above an idle process."""
+    """A model's figures: latencies in ms with the median's 95 % interval, memory in bytes above an idle process.
+
+    Minimum and percentiles are None where the runtime tells no single times.
+    """
 
     runtime: str
     load_ms: float
@@ -37,9 +40,9 @@ class ModelReport:
     latency_ms: float
     latency_ms_low: float
     latency_ms_high: float
-    latency_ms_min: float
-    latency_ms_p90: float
-    latency_ms_p99: float
+    latency_ms_min: float | None
+    latency_ms_p90: float | None
+    latency_ms_p99: float | None
     samples: int
     memory_bytes: int | None
 
@@ -132,9 +135,9 @@ def _profile_once(
             latency_ms=figure.median,
             latency_ms_low=figure.low,
             latency_ms_high=figure.high,
-            latency_ms_min=float(every.min()),
-            latency_ms_p90=float(np.percentile(every, 90)),
-            latency_ms_p99=float(np.percentile(every, 99)),
+            latency_ms_min=None if session.averaged else float(every.min()),
+            latency_ms_p90=None if session.averaged else float(np.percentile(every, 90)),
+            latency_ms_p99=None if session.averaged else float(np.percentile(every, 99)),
             samples=figure.samples,
             memory_bytes=memory,
         )

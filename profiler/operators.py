@@ -30,7 +30,7 @@ TRIMMED = 0.1
 """Share of the readings that is left out at either end: whole µs are averaged, but hiccups are not."""
 CHAIN = 64
 """Operators of the model that tells the profiler's own overhead."""
-DELEGATES = ("XNNPACK", "CPUExecutionProvider")
+DELEGATES = ("XNNPACK", "GPU", "NNAPI", "CPUExecutionProvider")
 _CLASSES = {
     "Convolution": "convolution",
     "Fully Connected": "convolution",
@@ -96,7 +96,8 @@ class OperatorsReport:
     """A model's operators, and how much of an inference they add up to.
 
     ``whole_ms`` is an inference without the profiler, ``covered`` the operators' sum relative to it. ``overhead_ms``
-    is what the profiler itself adds to each operator; it is taken off.
+    is what the profiler itself adds to each operator; it is taken off. ``partitions`` is how many parts of the model
+    a delegate has; None where it is not told.
     """
 
     operators: tuple[OperatorReport, ...]
@@ -105,6 +106,7 @@ class OperatorsReport:
     overhead_ms: float
     outside_delegate: tuple[str, ...]
     inferences: int
+    partitions: int | None = None
 
 
 def profile_operators(
@@ -131,7 +133,9 @@ def profile_operators(
     outside = Counter(own.type for own in reports if own.provider and own.provider not in DELEGATES)
     names = tuple(f"{count} × {kind}" for kind, count in outside.most_common())
     covered = sum(own.latency_ms for own in reports) / whole_ms
-    return OperatorsReport(reports, whole_ms, covered, overhead_ms, names, inferences * STARTS)
+    return OperatorsReport(
+        reports, whole_ms, covered, overhead_ms, names, inferences * STARTS, profiles[0].partitions
+    )
 
 
 def _report(

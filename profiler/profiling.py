@@ -68,6 +68,7 @@ class Profiling:
             MeasurementInvalid: its energy counter stands still.
             DeviceError: the device was lost.
         """
+        self.device.prepare()
         if self.method.energy_windows:
             require_meter(self.device, self.settings)  # before minutes of other readings
         conditions = describe(self.device, self.settings, subject, self.batch)
@@ -99,6 +100,7 @@ def describe(device: Device, settings: Settings, subject: str, batch: int = 1) -
         "threads": settings.threads,
         "batch": batch,
         "precision": "fp32",
+        **({"cores": settings.cores} if settings.cores else {}),
         **({"l2": "cold" if settings.cold_cache else "warm"} if info.kind == "cuda" or settings.cold_cache else {}),
         "versions": {**info.versions, "netdyno": version("netdyno")},
     }

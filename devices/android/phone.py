@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 
 from netdyno.base.errors import DeviceError
+from netdyno.devices.android.cores import Cluster
 from netdyno.devices.android.transport import Transport
 from netdyno.devices.host import Host, State
 from netdyno.devices.tree import Snapshot
@@ -63,16 +64,16 @@ class PhoneHost(Host):
     def facts(self) -> dict[str, str | int | float]:
         """What does not change while it runs; no serial is among them."""
         told = {name: self.properties[key] for name, key in _PROPERTIES.items() if self.properties.get(key)}
-        clusters = " + ".join(f"{count} × {mhz} MHz" for mhz, count in self.clusters())
+        clusters = " + ".join(f"{len(cores)} × {mhz} MHz" for mhz, cores in self.clusters())
         return {**super().facts(), "os": "Android", **told, **({"clusters": clusters} if clusters else {})}
 
-    def clusters(self) -> list[tuple[int, int]]:
-        """Highest clock in MHz and number of cores, the slowest cores first."""
-        found: dict[int, int] = {}
+    def clusters(self) -> list[Cluster]:
+        """Highest clock in MHz and its cores, the slowest first."""
+        found: dict[int, list[int]] = {}
         for path in self.tree.glob(f"{_CPUS}/cpu[0-9]*/cpufreq/cpuinfo_max_freq"):
-            text = self.tree.text(path).strip()
-            if re.fullmatch(r"\d{4,9}", text, re.ASCII):
-                found[int(text) // 1000] = found.get(int(text) // 1000, 0) + 1
+            text, core = self.tree.text(path).strip(), re.search(r"/cpu(\d{1,4})/", path, re.ASCII)
+            if core and re.fullmatch(r"\d{4,9}", text, re.ASCII):
+                found.setdefault(int(text) // 1000, []).append(int(core[1]))
         return sorted(found.items())
 
     def state(self) -> dict[str, str | int | float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netdyno.cli.console import Json, emit, print_table, say
+from netdyno.cli.profile import Fetch, Runner, device_options
 
 if TYPE_CHECKING:
     from netdyno.nas.space import Population
@@ -71,6 +72,8 @@ def _point(source: Path, point: int) -> tuple[Path, Population, dict[str, dict[s
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
     device: Annotated[str, typer.Option(help="Device to run it on.")] = "cpu",
+    runner: Runner = "",
+    fetch: Fetch = True,
     as_json: Json = False,
 ) -> None:
     """Run a bundle's golden input on a device and compare; exit code 1 if an output differs."""
@@ -81,7 +84,7 @@ def verify(
     from netdyno.exporters.bundle import load_bundle, verify_bundle
 
     loaded = load_bundle(bundle)
-    with open_device(device) as opened:
+    with open_device(device, **device_options(runner, fetch)) as opened:
         results = verify_bundle(loaded, opened)
     if as_json:
         emit({"bundle": str(bundle), "ok": all(r.ok for r in results), "results": [asdict(r) for r in results]})

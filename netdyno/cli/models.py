@@ -77,11 +77,10 @@ def _print_whole(artifact: Artifact, device: Any, report: ModelReport) -> None:
         ("load", format_ms(report.load_ms)),
         ("first inference", format_ms(report.first_ms)),
         ("median", f"{format_ms(report.latency_ms)} [{report.latency_ms_low:.4g}, {report.latency_ms_high:.4g}]"),
-        ("minimum", format_ms(report.latency_ms_min)),
-        ("p90", format_ms(report.latency_ms_p90)),
-        ("p99", format_ms(report.latency_ms_p99)),
-        ("samples", str(report.samples)),
     ]
+    singles = {"minimum": report.latency_ms_min, "p90": report.latency_ms_p90, "p99": report.latency_ms_p99}
+    rows += [(name, format_ms(value)) for name, value in singles.items() if value is not None]
+    rows.append(("samples", str(report.samples)))
     if report.memory_bytes is not None:
         rows.append(("peak memory", format_bytes(report.memory_bytes)))
     print_table((artifact.name, f"{device.id} {report.runtime}"), rows)
@@ -103,7 +102,8 @@ def _print_operators(report: OperatorsReport) -> None:
     count = len(report.operators)
     say(f"{count} operators add up to {report.covered:.0%} of an inference without the profiler{more}")
     if report.outside_delegate:
-        say(f"outside the delegate: {', '.join(report.outside_delegate)}")
+        parts = f" (it has {report.partitions} parts of the model)" if report.partitions else ""
+        say(f"outside the delegate{parts}: {', '.join(report.outside_delegate)}")
 
 
 def compare(

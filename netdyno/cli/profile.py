@@ -21,6 +21,10 @@ Runtime = Annotated[
     str, typer.Option(help="onnxruntime, litert, torch or tensorrt; by default the device's own choice.")
 ]
 Threads = Annotated[int, typer.Option(help="Threads that the runtime may use.")]
+Runner = Annotated[
+    str, typer.Option(help="Of a phone: a benchmark_model of your own, or builtin; default: Google's, fetched once.")
+]
+Fetch = Annotated[bool, typer.Option("--fetch/--no-fetch", help="Of a phone: whether its runner may be fetched.")]
 SUFFIXES = (".onnx", ".tflite")
 
 
@@ -36,6 +40,9 @@ def profile(
     device: Device = "cpu",
     runtime: Runtime = "",
     threads: Threads = 1,
+    cores: Annotated[str, typer.Option(help="Of a phone: fastest, slowest, or numbers such as 4-7.")] = "",
+    runner: Runner = "",
+    fetch: Fetch = True,
     batch: Annotated[int, typer.Option(help="Of a space: inputs that make one inference.")] = 1,
     cold_cache: Annotated[bool, typer.Option(help="On a GPU: empty its L2 cache before each inference.")] = False,
     metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory, energy, power.")] = "latency,memory",
@@ -68,7 +75,8 @@ def profile(
     seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
-    settings = Settings(runtime, threads, cold_cache)
+    settings = Settings(runtime, threads, cold_cache, cores)
+    options = device_options(runner, fetch)
     if any(_is_model(target) for target in targets):
         if resolution:
             raise InputError("--resolution is for spaces; give a model its --input-shape")
@@ -79,7 +87,7 @@ def profile(
         if out is not None:
             require_writable(out)
         artifacts = [models.read(Path(target), input_shape or []) for target in targets]
-        with open_device(device) as opened:
+        with open_device(device, **options) as opened:
             if len(artifacts) == 1:
                 models.profile_one(artifacts[0], opened, settings, method, out, operators, as_json)
             else:
@@ -90,10 +98,15 @@ def profile(
     if input_shape:
         raise InputError("--input-shape is for models; choose a space's --resolution")
     space = _space(targets[0], resolution or [])
-    with open_device(device) as opened:
+    with open_device(device, **options) as opened:
         if method.energy_windows:
             require_meter(opened, replace(settings, runtime=choose_runtime(opened, settings)[0]))
         _profile_space(space, opened, settings, batch, method, networks, out, not resume, as_json)
+
+
+def device_options(runner: str, fetch: bool) -> dict[str, Any]:
+    """What of a device's options the user has chosen."""
+    return ({"runner": runner} if runner else {}) | ({} if fetch else {"fetch": False})
 
 
 def _is_model(target: str) -> bool:
@@ -137,6 +150,7 @@ def _profile_space(
     runtime, _ = choose_runtime(device, settings)
     where = re.sub(r"[^\w.-]", "-", device.id)
     apart = f"t{settings.threads}" + (f"-b{batch}" if batch != 1 else "") + ("-cold" if settings.cold_cache else "")
+    apart += f"-{settings.cores}" if settings.cores else ""
     folder = require_writable(out or Path(f"{space.name}-{where}-{runtime}-{apart}"))
     try:
         with progress() as tell:

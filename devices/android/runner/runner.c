@@ -5,8 +5,10 @@
    it lives.
 
      load ID THREADS FILE   a model; answers its inputs and outputs, and how long loading took
+     profile ID THREADS FILE  the same, with the library's profiler
      feed ID FILE           inputs, one after the other, as the model has them
      run ID REPEAT          answers the latency of each inference in ns
+     events ID REPEAT       runs, and answers tag, type and elapsed µs of each event of the profiler
      read ID FILE           writes the last outputs there, one after the other
      close ID               frees the model
      memory                 answers the most memory that this process has had
@@ -23,12 +25,13 @@
 #include <unistd.h>
 
 enum { MODELS = 4096, TENSORS = 64, LINE = 4096, BEAT_S = 5, CPU = 1, LOCK_READ = 0, LOCK_WRITE = 1 };
+enum { EVENTS = 100000, TYPE_AT = 8, ELAPSED_AT = 24, BUILTIN = 2, DELEGATED = 8, LAST_TYPE = 256 };
 
 typedef void *Handle;
 typedef int (*Function)();
 typedef struct { int32_t element; uint32_t rank; int32_t sides[8]; uint32_t strides[8]; } Type;
 typedef struct {
-    Handle model, compiled;
+    Handle model, compiled, profiler;
     void *data;
     size_t count[2]; /* of inputs and outputs */
     Handle buffers[2][TENSORS];
@@ -122,7 +125,7 @@ static void add_tensor(Model *m, Handle signature, int side, size_t i) {
     printf("], %zu]", bytes);
 }
 
-static void load(Model *m, int threads, const char *path) {
+static void load(Model *m, int threads, int profiled, const char *path) {
     char text[64];
     size_t size = 0;
     Handle options = NULL, signature = NULL;
@@ -134,8 +137,10 @@ static void load(Model *m, int threads, const char *path) {
     CALL("LiteRtCreateOptions", &options);
     CALL("LiteRtSetOptionsHardwareAccelerators", options, CPU);
     snprintf(text, sizeof text, "num_threads = %d\n", threads);
+    if (!failed && profiled) add_options(options, "runtime_options_string", "enable_profiling = true\n");
     if (!failed) add_options(options, "xnnpack", text);
     CALL("LiteRtCreateCompiledModel", environment, m->model, options, &m->compiled);
+    if (profiled) CALL("LiteRtCompiledModelGetProfiler", m->compiled, &m->profiler);
     int64_t took = now_ns() - began;
     CALL("LiteRtGetModelSignature", m->model, (size_t)0, &signature);
     CALL("LiteRtGetNumSignatureInputs", signature, &m->count[0]);
@@ -191,6 +196,59 @@ static void run(Model *m, long repeat) {
     free(times);
 }
 
+/* Sizes of an event have differed between versions: it is the one at which all events have a known type. */
+static size_t event_size(const char *events, int count, size_t space) {
+    static const size_t SIZES[] = {104, 88, 120};
+    for (size_t k = 0; k < sizeof SIZES / sizeof *SIZES; k++) {
+        int known = 1;
+        for (int i = 0; i < count && known; i++) {
+            uint32_t type;
+            memcpy(&type, events + i * SIZES[k] + TYPE_AT, sizeof type);
+            known = type && !(type & (type - 1)) && type <= LAST_TYPE;
+        }
+        for (size_t at = (size_t)count * SIZES[k]; at < space && known; at++) known = !events[at];
+        if (known) return SIZES[k];
+    }
+    return 0;
+}
+
+static void tell_events(const char *events, int count, size_t size) {
+    printf("{\"events\": [");
+    for (int i = 0; i < count; i++) {
+        const char *event = events + i * size, *tag;
+        uint32_t type;
+        uint64_t elapsed_us;
+        memcpy(&tag, event, sizeof tag);
+        memcpy(&type, event + TYPE_AT, sizeof type);
+        memcpy(&elapsed_us, event + ELAPSED_AT, sizeof elapsed_us);
+        printf("%s[", i ? ", " : "");
+        quoted(tag && (type == BUILTIN || type == DELEGATED) ? tag : "");
+        printf(", %u, %llu]", type, (unsigned long long)elapsed_us);
+    }
+    printf("]}\n");
+}
+
+static void profile(Model *m, long repeat) {
+    int count = 0;
+    CALL("LiteRtResetProfiler", m->profiler);
+    CALL("LiteRtStartProfiler", m->profiler);
+    for (long i = 0; i < repeat && !failed; i++)
+        CALL("LiteRtRunCompiledModel", m->compiled, (size_t)0, m->count[0], m->buffers[0], m->count[1], m->buffers[1]);
+    CALL("LiteRtStopProfiler", m->profiler);
+    CALL("LiteRtGetNumProfilerEvents", m->profiler, &count);
+    if (failed) { refuse(failed, status); return; }
+    if (count < 0 || count > EVENTS) { refuse("the profiler tells of too many events", count); return; }
+    size_t space = 240 * (size_t)count + 8;
+    char *events = calloc(1, space);
+    if (!events) { refuse("no memory for the profiler's events", 0); return; }
+    CALL("LiteRtGetProfilerEvents", m->profiler, count, events);
+    size_t size = event_size(events, count, space);
+    if (failed) refuse(failed, status);
+    else if (!size) refuse("the profiler's events have an unknown form", 0);
+    else tell_events(events, count, size);
+    free(events);
+}
+
 static void forget(Model *m) {
     for (int side = 0; side < 2; side++)
         for (size_t i = 0; i < m->count[side] && i < TENSORS; i++)
@@ -216,7 +274,11 @@ static void answer(const char *line) {
     long number = 0;
     failed = NULL;
     if (sscanf(line, "load %u %ld %4000s", &id, &number, path) == 3 && id < MODELS) {
-        load(&models[id], (int)number, path);
+        load(&models[id], (int)number, 0, path);
+    } else if (sscanf(line, "profile %u %ld %4000s", &id, &number, path) == 3 && id < MODELS) {
+        load(&models[id], (int)number, 1, path);
+    } else if (sscanf(line, "events %u %ld", &id, &number) == 2 && id < MODELS && models[id].profiler && number > 0) {
+        profile(&models[id], number);
     } else if (sscanf(line, "feed %u %4000s", &id, path) == 2 && id < MODELS && models[id].compiled) {
         copy(&models[id], 0, path);
     } else if (sscanf(line, "read %u %4000s", &id, path) == 2 && id < MODELS && models[id].compiled) {

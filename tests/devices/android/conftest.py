@@ -175,11 +175,13 @@ def adb_server(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     adb = shutil.which("adb")
     if adb is None:
         pytest.skip("no adb here: apt install adb")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = str(probe.getsockname()[1])
+    for _ in range(3):  # somebody else may take a free port first
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = str(probe.getsockname()[1])
+        command = [adb, "-P", port]
+        if subprocess.run([*command, "start-server"], check=False, capture_output=True).returncode == 0:
+            break
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", port)
-    command = [adb, "-P", port]
-    subprocess.run([*command, "start-server"], check=True, capture_output=True)
     subprocess.run([*command, "connect", phone.serial], check=True, capture_output=True)
     yield
     subprocess.run([*command, "kill-server"], check=True, capture_output=True)

@@ -33,12 +33,12 @@ def cases(cases: list[Case]) -> list[Case]:
 
 def runners(device: AndroidDevice) -> list[str]:
     """The processes of the runner on the phone; the first letter in brackets keeps the question out of the answer."""
-    return device._transport.script("pgrep -f '^[/]data/local/tmp/netdyno/runtime/ld-linux'").out.split()
+    return device._transport.script("pgrep -f '^[/]data/local/tmp/netdyno/programs/ld-linux'").out.split()
 
 
 @pytest.fixture(scope="class")
 def device(phone_of_class: Any) -> Iterator[AndroidDevice]:
-    with AndroidDevice(f"android:{phone_of_class.serial}") as device:
+    with AndroidDevice(f"android:{phone_of_class.serial}", runner="builtin") as device:
         yield device
 
 
@@ -81,13 +81,13 @@ class TestAndroid:
 
 
 def test_nothing_is_left(phone: Any, cases: list[Case]) -> None:
-    with AndroidDevice(f"android:{phone.serial}") as device:
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
         with device.open(cases[0].artifact) as session:
             session.run(repeat=3)
             session.peak_memory_bytes()
         other = device._transport
         assert other.script(f"ls {FOLDER}").out.split()
-    with AndroidDevice(f"android:{phone.serial}") as device:
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
         assert device._transport.script("ls -1 /data/local/tmp | grep -v '[.]netdyno-'").out.split() == []
         for _ in range(50):
             if not runners(device):
@@ -98,7 +98,7 @@ def test_nothing_is_left(phone: Any, cases: list[Case]) -> None:
 
 @pytest.mark.slow
 def test_a_cable_pulled_amid_an_inference(phone: Any, model: Any, cases: list[Case]) -> None:
-    with AndroidDevice(f"android:{phone.serial}") as device:
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
         session = device.open(cases[0].artifact)
         timer = threading.Timer(0.5, phone.cut)
         timer.start()
@@ -106,20 +106,26 @@ def test_a_cable_pulled_amid_an_inference(phone: Any, model: Any, cases: list[Ca
             session.run(repeat=10**8)
         assert "127.0.0.1" in str(caught.value) or "linear" in str(caught.value)
         timer.join()
-    with AndroidDevice(f"android:{phone.serial}") as device, device.open(cases[0].artifact) as session:
+    with (
+        AndroidDevice(f"android:{phone.serial}", runner="builtin") as device,
+        device.open(cases[0].artifact) as session,
+    ):
         cases[0].check(session.run(cases[0].inputs), repeat=1)
 
 
 def test_another_runner_of_the_same_size_is_not_kept(phone: Any, cases: list[Case]) -> None:
     """A run that was cut may have left one, of another release."""
     with connect(phone.serial) as transport:
-        transport.push(bytes(len(runtime.runner("x86_64"))), f"{FOLDER}/runtime/runner", 0o755)
-    with AndroidDevice(f"android:{phone.serial}") as device, device.open(cases[0].artifact) as session:
+        transport.push(bytes(len(runtime.runner("x86_64"))), f"{FOLDER}/programs/runner", 0o755)
+    with (
+        AndroidDevice(f"android:{phone.serial}", runner="builtin") as device,
+        device.open(cases[0].artifact) as session,
+    ):
         cases[0].check(session.run(cases[0].inputs), repeat=1)
 
 
 def test_throttling_and_chargers_are_faults(phone: Any) -> None:
-    with AndroidDevice(f"android:{phone.serial}") as device:
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
         before = device.state()
         phone.dress(
             thermalservice="Thermal Status: 2\n", battery="x:\n  USB powered: false\n  level: 5\n  scale: 10\n"
@@ -132,19 +138,18 @@ def test_throttling_and_chargers_are_faults(phone: Any) -> None:
 def test_a_phone_of_another_processor(phone: Any) -> None:
     phone.dress(getprop="[ro.product.cpu.abi]: [mips]\n[ro.product.model]: [Old]")
     with pytest.raises(DeviceError, match="no runner for mips"):
-        AndroidDevice(f"android:{phone.serial}")
+        AndroidDevice(f"android:{phone.serial}", runner="builtin")
     phone.dress(getprop="[ro.product.cpu.abi]: [arm64-v8a]\n[ro.product.model]: [Usual]")
-    with (
-        AndroidDevice(f"android:{phone.serial}") as device,
-        pytest.raises(DeviceError, match=r"phones with aarch64 need libLiteRt\.so in .*: libLiteRt\.so is in"),
-    ):
-        device.info()
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
+        assert device.info().versions == {}
+        with pytest.raises(DeviceError, match=r"phones with aarch64 need libLiteRt\.so in .*: libLiteRt\.so is in"):
+            device.prepare()
 
 
 def test_a_machine_that_is_no_phone(phone: Any) -> None:
     phone.program("getprop", "exit 1")
     phone.program("dumpsys", "printf '\\377\\376 nonsense'")
-    with AndroidDevice(f"android:{phone.serial}") as device:
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
         assert device.info().name
         assert "thermal_status" not in device.state()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from netdyno.profiler.formats.benchmark_proto import message_type
+from netdyno.devices.android.benchmark_proto import message_type
 from netdyno.profiler.formats.single_path import searched_layers
 
 SINGLE_PATH = json.dumps(

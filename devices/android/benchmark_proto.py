@@ -11,8 +11,7 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from netdyno.base.errors import InputError
-from netdyno.profiler.formats.rows import OperatorReading
+from netdyno.devices.android.benchmark_log import Operators, Row
 
 PACKAGE = "tflite.profiling"
 _FIELDS = {
@@ -45,29 +44,32 @@ _SCALARS = {"string": 9, "int32": 5, "int64": 3}
 _MESSAGE, _OPTIONAL, _REPEATED = 11, 1, 3
 
 
-def parse_profile(content: bytes, source: str) -> list[OperatorReading]:
-    """The operators of the inferences in run order: those of the main subgraph, or a delegate's where it has none.
+def parse_profile(content: bytes) -> Operators:
+    """The operators of the inferences in run order: those of the main subgraph, and those inside of its delegates.
 
     Raises:
-        InputError: ``source`` is no such message.
+        ValueError: it is no such message, or has no operator.
     """
     profile = message_type("BenchmarkProfilingData")()
     try:
         profile.ParseFromString(content)
     except message.DecodeError as error:
-        raise InputError(f"{source}: neither text nor a profile of benchmark_model") from error
+        raise ValueError("neither text nor a profile of benchmark_model") from error
     runs = profile.runtime_profile
-    return list(_readings(runs.subgraph_profiles[:1])) or list(_readings(runs.delegate_profiles[:1]))
+    found = Operators(tuple(_rows(runs.subgraph_profiles[:1])), tuple(_rows(runs.delegate_profiles)))
+    if not found.main and not found.internal:
+        raise ValueError("no operator in this profile")
+    return found
 
 
-def _readings(sections: Any) -> Iterator[OperatorReading]:
+def _rows(sections: Any) -> Iterator[Row]:
     for section in sections:
         for each in sorted(section.per_op_profiles, key=lambda op: op.run_order):
             statistics = each.inference_microseconds
             mean_us = statistics.sum / statistics.count if statistics.count else statistics.avg
             latency_ms = mean_us / 1e3 * max(each.times_called, 1)
             samples = max(statistics.count, 0) or None
-            yield OperatorReading(_text(each.node_type), _text(each.name), latency_ms, samples)
+            yield Row(_text(each.node_type), _text(each.name), latency_ms, samples)
 
 
 def _text(value: str | bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,36 +14,37 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.agents import understood
+from netdyno.devices.android.runtime import LIBRARY
 from netdyno.devices.android.transport import FOLDER, Transport
+from netdyno.devices.signature import Tensor
 from netdyno.devices.worker import Crashed
 
-RUNTIME = f"{FOLDER}/runtime"
 SILENCE_S = 12.0
 """The runner says that it lives every five seconds."""
-_CRASHES = (132, 134, 135, 136, 139)
+CRASHES = (132, 134, 135, 136, 139)
 """Exit codes of a shell whose program was ended by SIGILL, SIGABRT, SIGBUS, SIGFPE or SIGSEGV."""
 _ELEMENTS = {
     1: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8", 10: "float16", 11: "float64"
 }  # fmt: skip
 """TFLite's element types, by their numbers."""
 
-Tensor = tuple[str, list[int], str]
-"""A tensor's name, dimensions and dtype."""
 
+class RunnerProcess:
+    """A running runner from the folder ``programs``; ``loader`` is the program that starts it.
 
-class Runner:
-    """A running runner; ``loader`` is the program that starts it.
+    ``prefix`` is a command that starts both.
 
     Raises:
         DeviceError: the phone is lost, or the runner does not start there.
     """
 
-    def __init__(self, transport: Transport, loader: str) -> None:
+    def __init__(self, transport: Transport, programs: str, loader: str, prefix: Sequence[str] = ()) -> None:
         self._transport = transport
         self.folder = f"{FOLDER}/run-{secrets.token_hex(8)}"
         self._ended: WorkerLost | None = None
         transport.script(f"mkdir -p {self.folder}").check(f"{transport.serial}: {self.folder}")
-        start = f"{RUNTIME}/{loader} --library-path {RUNTIME} {RUNTIME}/runner {RUNTIME}/libLiteRt.so"
+        program = [f"{programs}/{loader}", "--library-path", programs, f"{programs}/runner", f"{programs}/{LIBRARY}"]
+        start = shlex.join([*prefix, *program])
         self._channel = transport.open(f"{start} 2>{self.folder}/errors; c=$?; echo; echo ended:$c", SILENCE_S)
         said = self._answer()
         if "ready" not in said:
@@ -86,7 +88,7 @@ class Runner:
 
     def _lost(self, code: str) -> WorkerLost:
         self._channel.close()
-        crashed = code.isdecimal() and int(code) in _CRASHES
+        crashed = code.isdecimal() and int(code) in CRASHES
         text = "the runner crashed" if crashed else "the runner has ended"
         self._ended = (Crashed if crashed else WorkerLost)(f"{text} (exit code {code[:5]})")
         return self._ended

@@ -1,0 +1,210 @@
+"""netdyno's own runner on a phone; it is experimental until phones confirm it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+from netdyno.base.artifact import Artifact
+from netdyno.base.errors import DeviceError, ModelError, WorkerLost
+from netdyno.devices.agents import understood
+from netdyno.devices.android import runtime
+from netdyno.devices.android.process import RunnerProcess, joined, parted, tensors
+from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
+from netdyno.devices.device import LoadReading, Settings
+from netdyno.devices.litert_events import add_events
+from netdyno.devices.operator_worker import TURN, WARM_UP
+from netdyno.devices.operators import OperatorProfile, OperatorTimes
+from netdyno.devices.runtimes import Arrays, concrete, default_inputs, require_dtype
+from netdyno.devices.signature import Tensor
+from netdyno.devices.wire import Frame
+from netdyno.devices.workers import Loaded
+
+_MOST_BYTES = 1 << 50
+_LONGEST_US = 1e12
+_PLAIN, _PROFILED = 0, 1
+"""Numbers of the models that profiling takes."""
+
+
+class BuiltinRunner(PhoneRunner):
+    """The runner of this folder's ``runner/runner.c``, with LiteRT's library and the C library of Linux."""
+
+    formats: Mapping[str, str] = {"litert": "tflite"}
+    note = "netdyno's own runner is experimental until a phone confirms it"
+
+    def prepare(self) -> None:
+        """Find the runner and its libraries here."""
+        _ = self.programs
+
+    @cached_property
+    def programs(self) -> Mapping[str, bytes]:
+        """What has to be on the phone, by name; raises as :meth:`prepare` does."""
+        return runtime.runtime_files(self.machine)
+
+    def versions(self) -> Mapping[str, str]:
+        """Digests of the runner and of LiteRT's library, whose version is not written in it."""
+        try:
+            digests = {
+                name: hashlib.sha256(self.programs[name]).hexdigest()[:12] for name in ("runner", runtime.LIBRARY)
+            }
+        except DeviceError:
+            return {}
+        return {"runner": f"builtin {digests['runner']}", "litert": f"{runtime.LIBRARY} {digests[runtime.LIBRARY]}"}
+
+    def start(self, kind: str, settings: Settings) -> PhoneWorker:
+        """A process of the runner, or what starts one for each model that is weighed."""
+        start = partial(BuiltinWorker, self, self.prefix(settings))
+        return start() if kind == "work" else MemoryWorker(start)
+
+    def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
+        """Operators by LiteRT's profiler; the same model without it takes turns, so that drift hits both alike."""
+        worker = BuiltinWorker(self, self.prefix(settings))
+        try:
+            worker.load(_PLAIN, artifact, settings)
+            worker.load(_PROFILED, artifact, settings, profiled=True)
+            operators: list[OperatorTimes] = []
+            whole_us: list[float] = []
+            worker.run(_PLAIN, WARM_UP)
+            worker.run(_PROFILED, WARM_UP)
+            for _ in range(-(-inferences // TURN)):
+                worker.add_operators(_PROFILED, operators, TURN)
+                whole_us += (worker.run(_PLAIN, TURN) / 1e3).tolist()
+        finally:
+            worker.end()
+        if not operators:
+            raise ModelError("LiteRT's profiler told of no operator")
+        return OperatorProfile(operators, whole_us)
+
+
+class BuiltinWorker(PhoneWorker):
+    """A process of the runner and the models that it keeps."""
+
+    def __init__(self, runner: BuiltinRunner, prefix: Sequence[str]) -> None:
+        self._transport, self._files = runner.transport, runner.files
+        programs = self._files.install(runner.programs)
+        self.process = RunnerProcess(self._transport, programs, runtime.loader(runner.machine), prefix)
+        self._inputs: dict[int, list[str]] = {}
+        self._outputs: dict[int, list[Tensor]] = {}
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can be asked."""
+        return self.process.alive
+
+    def require_alive(self) -> None:
+        """Make sure that it can be asked; raises WorkerLost."""
+        if not self.process.alive:
+            raise WorkerLost("its worker process is gone; open it again")
+
+    def load(self, number: int, artifact: Artifact, settings: Settings, *, profiled: bool = False) -> Loaded:
+        """Load a model, feed it its default inputs, and run it once."""
+        path = self._files.bring(artifact.data)
+        said = self.process.ask(f"{'profile' if profiled else 'load'} {number} {settings.threads} {path}")
+        with understood(self._transport.serial):
+            found, outputs = tensors(said["inputs"]), tensors(said["outputs"])
+            load_ms = float(said["load_ns"]) / 1e6
+        shapes = {spec.name: spec.shape for spec in artifact.inputs}
+        if any(side <= 0 for _, sides, _ in found for side in sides):
+            raise ModelError("its inputs have open shapes, which netdyno's runner does not take")
+        inputs = concrete(found, shapes)
+        for name, _, dtype in outputs:
+            require_dtype(name, dtype)
+        self._inputs[number], self._outputs[number] = [spec.name for spec in inputs], outputs
+        self.feed(number, default_inputs(inputs))
+        return Loaded(inputs, LoadReading(load_ms, float(self.run(number, 1)[0]) / 1e6))
+
+    def feed(self, number: int, arrays: Arrays) -> None:
+        """Set all inputs of a model."""
+        path = self._files.bring(joined(arrays, self._inputs[number]))
+        self.process.ask(f"feed {number} {path}")
+
+    def run(self, number: int, repeat: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Latency in ns of each inference."""
+        said = self.process.ask(f"run {number} {repeat}")
+        with understood(self._transport.serial):
+            return np.array([int(ns) for ns in said["ns"]], np.int64)
+
+    def add_operators(self, number: int, operators: list[OperatorTimes], repeat: int) -> None:
+        """Run a model that is profiled, and add its operators' times."""
+        said = self.process.ask(f"events {number} {repeat}")
+        with understood(self._transport.serial):
+            events = [(str(tag), int(kind), int(elapsed_us)) for tag, kind, elapsed_us in said["events"]]
+            if not all(0 <= elapsed_us < _LONGEST_US for _, _, elapsed_us in events):
+                raise ValueError("times that nothing takes")
+        add_events(operators, events)
+
+    def outputs(self, number: int) -> Arrays:
+        """The last inference's outputs."""
+        path = f"{self.process.folder}/outputs"
+        self.process.ask(f"read {number} {path}")
+        with understood(self._transport.serial):
+            return parted(self._transport.pull(path), self._outputs[number])
+
+    def peak_bytes(self, artifact: Artifact, settings: Settings) -> int:
+        """Peak memory that a model adds to a process that had none before, its file and inputs included."""
+        before = self.process.ask("memory")
+        self.load(0, artifact, settings)
+        self.run(0, 1)
+        after = self.process.ask("memory")
+        with understood(self._transport.serial):
+            taken = int(after["bytes"]) - int(before["bytes"])
+            if not 0 <= taken < _MOST_BYTES:
+                raise ValueError("memory that no phone has")
+            return taken
+
+    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+        """Answer as a worker of this machine does; the runner itself tells that it lives, whatever the timeout."""
+        self.require_alive()
+        message = request.message
+        number = message["session"]
+        if message["do"] == "close":
+            self.process.ask(f"close {number}")
+            return Frame({})
+        if request.arrays:
+            self.feed(number, request.arrays)
+        latency_ns = self.run(number, message["repeat"])
+        wanted = message["do"] == "run" and message.get("outputs", True)
+        outputs = self.outputs(number) if wanted else {}
+        return Frame({}, {"latency_ns": latency_ns, **{f"output:{name}": array for name, array in outputs.items()}})
+
+    def end(self) -> None:
+        """End the process; a second call does nothing."""
+        self.process.end()
+
+
+class MemoryWorker(PhoneWorker):
+    """Starts a process for each model that is weighed, so that none finds what another has left."""
+
+    def __init__(self, start: Callable[[], BuiltinWorker]) -> None:
+        self._start = start
+
+    @property
+    def alive(self) -> bool:
+        """There is nothing that could have ended."""
+        return True
+
+    def require_alive(self) -> None:
+        """There is nothing that could have ended."""
+
+    def peak_bytes(self, artifact: Artifact, settings: Settings) -> int:
+        """Peak memory of a model in a process of its own."""
+        worker = self._start()
+        try:
+            return worker.peak_bytes(artifact, settings)
+        finally:
+            worker.end()
+
+    def load(self, number: int, artifact: Artifact, settings: Settings) -> Loaded:
+        """It keeps no models."""
+        raise DeviceError("models are only weighed here")
+
+    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+        """It keeps nothing that could be asked about."""
+        raise DeviceError("models are only weighed here")
+
+    def end(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,50 @@
+"""What netdyno has brought to a phone: each file once, by its digest, and all of it removed in the end."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from netdyno.devices.android.transport import FOLDER, Transport
+
+_PROGRAMS = f"{FOLDER}/programs"
+
+
+class Files:
+    """The files of netdyno's on one phone."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._there: set[str] = set()
+        self._cleared = False
+
+    def install(self, programs: Mapping[str, bytes]) -> str:
+        """Bring programs and their libraries into a folder; returns its path.
+
+        Those that an earlier run left may be others, and are removed first.
+        """
+        if not self._cleared:
+            self._transport.script(f"rm -rf {_PROGRAMS} {FOLDER}/run-* {FOLDER}.*; true")
+            self._cleared = True
+        missing = [name for name in programs if f"{_PROGRAMS}/{name}" not in self._there]
+        for name in missing:
+            self.bring(programs[name], f"{_PROGRAMS}/{name}", 0o755)
+        if missing:  # not every way of writing a file keeps its mode
+            self._transport.script(f"chmod 755 {_PROGRAMS}/*").check(f"{self._transport.serial}: {_PROGRAMS}")
+        return _PROGRAMS
+
+    def bring(self, data: bytes, path: str = "", mode: int = 0o644) -> str:
+        """Have a file there, by its digest where no path is given; returns its path."""
+        path = path or f"{FOLDER}/files/{hashlib.sha256(data).hexdigest()}"
+        if path not in self._there:
+            if self._transport.size(path) != len(data):
+                self._transport.push(data, path, mode)
+            self._there.add(path)
+        return path
+
+    def remove(self) -> None:
+        """Remove all of it."""
+        if self._there:
+            self._transport.script(f"rm -rf {FOLDER} {FOLDER}.*; true")
+            self._there.clear()
+            self._cleared = False
