@@ -1,7 +1,8 @@
 """What a phone needs to run models by netdyno's own runner: the runner, LiteRT's library, and the C library of Linux.
 
 Phones bring another C library than the one that LiteRT's wheel is built for; so the loader of that one is pushed
-beside it, and starts the runner. For phones of another processor than this machine's, the files come from a folder.
+beside it, and starts the runner. For phones of another processor than this machine's, the files come from a folder,
+which ``assemble_runtime`` fills.
 """
 
 from __future__ import annotations
@@ -37,14 +38,19 @@ def loader(machine: str) -> str:
     return _LOADERS[machine]
 
 
+def borrowed(machine: str) -> tuple[str, ...]:
+    """The names of what others make: LiteRT's library first, then the loader and the libraries of Linux."""
+    return (LIBRARY, _LOADERS[machine], *_LIBRARIES)
+
+
 def runtime_files(machine: str) -> Mapping[str, bytes]:
     """What has to be on the phone, by name.
 
     Raises:
-        DeviceError: a file is not to be had here; the message says where to put it.
+        DeviceError: a file is not to be had here; the message says what fetches it.
     """
     found = {"runner": runner(machine)}
-    for name in (LIBRARY, _LOADERS[machine], *_LIBRARIES):
+    for name in borrowed(machine):
         path = next((folder / name for folder in _folders(machine) if (folder / name).is_file()), None)
         if path is None:
             raise DeviceError(_missing(machine, name))
@@ -88,6 +94,5 @@ def _wheel() -> Path:
 
 
 def _missing(machine: str, name: str) -> str:
-    where = given_folder(machine)
-    text = f"phones with {machine} need {name} in {where}: {LIBRARY} is in ai-edge-litert's wheel for {machine},"
-    return f"{text} the others are in Debian's libc6, libstdc++6 and libgcc-s1 for it"
+    text = f"phones with {machine} need {name} in {given_folder(machine)}:"
+    return f"{text} python -m netdyno.devices.android.assemble_runtime {machine} puts it there"
