@@ -185,6 +185,10 @@ class Device(Closing):
         """Why energy cannot be told of work under these settings, whatever the meter; empty if it can."""
         return ""
 
+    def unfit(self) -> str:
+        """Why a meter's readings would mean nothing now, as those of a battery on a charger; empty if not."""
+        return ""
+
     def meter_problems(self) -> Sequence[str]:
         """Why there are not more meters, a line each."""
         return ()

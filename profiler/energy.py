@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from netdyno.base.errors import InputError
+from netdyno.base.errors import InputError, MeasurementInvalid
 from netdyno.devices.device import Device, Session, Settings
 from netdyno.devices.meters import Meter, Trace
 
@@ -42,11 +42,13 @@ def require_meter(device: Device, settings: Settings) -> Meter:
 
     Raises:
         InputError: it has none that can be read, or none that could tell; the message says why.
-        MeasurementInvalid: its counter stands still.
+        MeasurementInvalid: its counter stands still, or what it would tell now means nothing.
     """
     meters = device.meters()
     if why := device.unmetered(settings):
         raise InputError(f"no energy from {device.id}: {why}", device=device.id)
+    if not meters and (why := device.unfit()):
+        raise MeasurementInvalid(f"no energy from {device.id}: {why}", device=device.id)
     if not meters:
         why = "; ".join(device.meter_problems()) or "it has no meter"
         raise InputError(f"no energy from {device.id}: {why}", device=device.id)

@@ -10,6 +10,7 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError
 from netdyno.devices.android import runtime
 from netdyno.devices.android.builtin import BuiltinRunner
+from netdyno.devices.android.energy import PhoneEnergy
 from netdyno.devices.android.files import Files
 from netdyno.devices.android.find import connect
 from netdyno.devices.android.google import GoogleRunner
@@ -18,12 +19,12 @@ from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.android.server import server_devices
 from netdyno.devices.device import DeviceInfo, Settings
 from netdyno.devices.lock import DeviceLock
+from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile
 from netdyno.devices.worker import WorkerBase
 from netdyno.devices.workers import Loaded, WorkerDevice
 
 _LOGGER = logging.getLogger("netdyno")
-NO_METER = "energy of a phone is not read yet"
 BUILTIN = "builtin"
 _PREFIX = "android:"
 
@@ -62,6 +63,7 @@ class AndroidDevice(WorkerDevice):
             BuiltinRunner(*about) if runner == BUILTIN else GoogleRunner(*about, path=runner, fetch=fetch)
         )
         self.formats = self._runner.formats
+        self._energy = PhoneEnergy(self._transport)
         self._told = False
 
     @staticmethod
@@ -103,9 +105,17 @@ class AndroidDevice(WorkerDevice):
         """
         self._lock.acquire()
 
+    def meters(self) -> tuple[Meter, ...]:
+        """Its power rails where they can be read, else its battery while nothing else powers it."""
+        return self._energy.meters()
+
     def meter_problems(self) -> Sequence[str]:
-        """Why there is no meter."""
-        return [NO_METER]
+        """Why there is no better meter."""
+        return self._energy.problems()
+
+    def unfit(self) -> str:
+        """Why what its battery tells means nothing now."""
+        return self._energy.invalid()
 
     def unmetered(self, settings: Settings) -> str:
         """Why energy cannot be told of the runner's work."""
@@ -142,5 +152,6 @@ class AndroidDevice(WorkerDevice):
             self._files.remove()
         except DeviceError:  # it is gone; what it still holds goes when it is next used
             self._workers.clear()
+        self._energy.close()
         self._transport.close()
         self._lock.release()

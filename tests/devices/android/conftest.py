@@ -28,6 +28,9 @@ class Phone:
     def __init__(self, folder: Path) -> None:
         self.programs = folder / "bin"
         self.programs.mkdir()
+        self.supplies = folder / "sys/class/power_supply"
+        self.meters = folder / "sys/bus/iio/devices"
+        self.undress()
         self._socket = folder / "adbd.socket"
         self._process: subprocess.Popen[str] | None = None
         self._open: list[socket.socket] = []
@@ -43,7 +46,7 @@ class Phone:
         apart = ["setsid", "-f", "unshare", "-nmp", "--fork", "--mount-proc", "--kill-child"]
         command = [*apart, sys.executable, "-P", str(inside), str(ADBD.resolve()), str(self._socket)]
         self._process = subprocess.Popen(
-            [*command, str(self.programs)],
+            [*command, str(self.programs), str(self.supplies.parents[1])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -65,6 +68,14 @@ class Phone:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._open.clear()
+
+    def undress(self) -> None:
+        """Take away its programs, power supplies and power meters."""
+        for program in self.programs.iterdir():
+            program.unlink()
+        for folder in (self.supplies, self.meters):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
 
     def dress(self, **said: str) -> None:
         """The programs of a phone that is well, or says otherwise."""
@@ -155,8 +166,7 @@ def phone(_phone: Phone, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
     _phone.dress()
     yield _phone
-    for program in _phone.programs.iterdir():
-        program.unlink()
+    _phone.undress()
 
 
 @pytest.fixture(scope="class")

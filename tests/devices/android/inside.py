@@ -1,8 +1,8 @@
 """Runs Android's daemon in a network and a mount of its own, and leads a socket in a file to it.
 
-``python inside.py ADBD_ROOT SOCKET PROGRAMS``: the daemon listens on all addresses without asking for a key, so it
-never shares a network with anything; its ``/data`` is memory. Programs in PROGRAMS stand before the system's. It ends
-with its standard input.
+``python inside.py ADBD_ROOT SOCKET PROGRAMS [SYS]``: the daemon listens on all addresses without asking for a key, so
+it never shares a network with anything; its ``/data`` is memory. Programs in PROGRAMS stand before the system's, the
+folders in SYS in place of those of ``/sys``. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from pathlib import Path
 PORT = 5555
 
 
-def main(root: Path, path: Path, programs: str) -> None:
+def main(root: Path, path: Path, programs: str, sys_folder: str = "") -> None:
     _loopback_up()
+    for folder in Path(sys_folder).iterdir() if sys_folder else ():
+        subprocess.run(["mount", "--bind", str(folder), f"/sys/{folder.name}"], check=True)
     Path("/data").mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/data"], check=True)
     Path("/data/local/tmp").mkdir(parents=True)
@@ -77,4 +79,4 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
