@@ -25,7 +25,7 @@
 #include <unistd.h>
 
 enum { MODELS = 4096, TENSORS = 64, LINE = 4096, BEAT_S = 5, CPU = 1, LOCK_READ = 0, LOCK_WRITE = 1 };
-enum { EVENTS = 100000, TYPE_AT = 8, ELAPSED_AT = 24, BUILTIN = 2, DELEGATED = 8, LAST_TYPE = 256 };
+enum { RUNS = 1 << 24, EVENTS = 100000, TYPE_AT = 8, ELAPSED_AT = 24, BUILTIN = 2, DELEGATED = 8, LAST_TYPE = 256 };
 
 typedef void *Handle;
 typedef int (*Function)();
@@ -274,16 +274,20 @@ static void answer(const char *line) {
     long number = 0;
     failed = NULL;
     if (sscanf(line, "load %u %ld %4000s", &id, &number, path) == 3 && id < MODELS) {
+        forget(&models[id]);
         load(&models[id], (int)number, 0, path);
+        if (failed || !models[id].compiled) forget(&models[id]);
     } else if (sscanf(line, "profile %u %ld %4000s", &id, &number, path) == 3 && id < MODELS) {
+        forget(&models[id]);
         load(&models[id], (int)number, 1, path);
-    } else if (sscanf(line, "events %u %ld", &id, &number) == 2 && id < MODELS && models[id].profiler && number > 0) {
+        if (failed || !models[id].compiled) forget(&models[id]);
+    } else if (sscanf(line, "events %u %ld", &id, &number) == 2 && id < MODELS && models[id].profiler && number > 0 && number <= RUNS) {
         profile(&models[id], number);
     } else if (sscanf(line, "feed %u %4000s", &id, path) == 2 && id < MODELS && models[id].compiled) {
         copy(&models[id], 0, path);
     } else if (sscanf(line, "read %u %4000s", &id, path) == 2 && id < MODELS && models[id].compiled) {
         copy(&models[id], 1, path);
-    } else if (sscanf(line, "run %u %ld", &id, &number) == 2 && id < MODELS && models[id].compiled && number > 0) {
+    } else if (sscanf(line, "run %u %ld", &id, &number) == 2 && id < MODELS && models[id].compiled && number > 0 && number <= RUNS) {
         run(&models[id], number);
     } else if (sscanf(line, "close %u", &id) == 1 && id < MODELS) {
         forget(&models[id]);
