@@ -10,6 +10,7 @@ import typer
 
 from netdyno.cli import models
 from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.sustained import profile_sustained
 
 if TYPE_CHECKING:
     from netdyno.devices import Settings
@@ -51,6 +52,9 @@ def profile(
         list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
     budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
+    sustained: Annotated[
+        str, typer.Option(help="Of a model: work this long without a break, e.g. 10min, and tell how it slows down.")
+    ] = "",
     operators: Annotated[bool, typer.Option(help="Of a model: each operator's time too.")] = True,
     networks: Annotated[
         bool, typer.Option(help="Of a space: calibrate on some whole networks, and state the error on others.")
@@ -78,23 +82,29 @@ def profile(
     settings = Settings(runtime, threads, cold_cache, cores)
     options = device_options(runner, fetch)
     if any(_is_model(target) for target in targets):
-        if resolution:
-            raise InputError("--resolution is for spaces; give a model its --input-shape")
-        if batch != 1:
-            raise InputError("--batch is for spaces; give a model its --input-shape")
-        if "energy" in measured:
-            raise InputError("--metrics energy is for spaces")
+        for given, why in (
+            (resolution, "--resolution is for spaces; give a model its --input-shape"),
+            (batch != 1, "--batch is for spaces; give a model its --input-shape"),
+            ("energy" in measured, "--metrics energy is for spaces"),
+            (sustained and len(targets) > 1, "--sustained is for one model"),
+        ):
+            if given:
+                raise InputError(why)
         if out is not None:
             require_writable(out)
         artifacts = [models.read(Path(target), input_shape or []) for target in targets]
         with open_device(device, **options) as opened:
-            if len(artifacts) == 1:
+            if sustained:
+                profile_sustained(artifacts[0], opened, settings, parse_duration(sustained), out, as_json)
+            elif len(artifacts) == 1:
                 models.profile_one(artifacts[0], opened, settings, method, out, operators, as_json)
             else:
                 models.compare(artifacts, opened, settings, method, out, as_json)
         return
     if len(targets) > 1:
         raise InputError("one space at a time; several targets are models to compare")
+    if sustained:
+        raise InputError("--sustained is for models")
     if input_shape:
         raise InputError("--input-shape is for models; choose a space's --resolution")
     space = _space(targets[0], resolution or [])
