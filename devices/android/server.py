@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import struct
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
@@ -20,9 +21,11 @@ _HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
 _FILE_S = 60.0
 _PIECE = 1 << 16
+_LONGEST_REASON = 300
 _SYNC = struct.Struct("<4sI")
 _ADVICE = {
     "unauthorized": "accept the key on the phone's screen, then try again",
+    "authorizing": "accept the key on the phone's screen, then try again",
     "offline": "plug it out and in again",
     "no permissions": "the adb server may not open it: udev rules are missing on this machine",
 }
@@ -63,12 +66,12 @@ class ServerTransport(Transport):
     def execute(self, line: str, timeout_s: float) -> bytes:
         """All that a line of shell writes to both its outputs."""
         with self._open(f"exec:{line}", timeout_s) as stream:
-            parts, size = [], 0
+            parts, size, deadline = [], 0, time.monotonic() + timeout_s
             while part := stream.recv(_PIECE):
                 parts.append(part)
                 size += len(part)
-                if size > LONGEST_OUTPUT:
-                    raise DeviceError(f"{self.serial}: a command does not stop writing")
+                if size > LONGEST_OUTPUT or time.monotonic() > deadline:
+                    raise DeviceError(f"{self.serial}: a command does not stop writing", device=self.serial)
             return b"".join(parts)
 
     def open(self, line: str, silence_s: float) -> Channel:
@@ -126,7 +129,9 @@ class ServerTransport(Transport):
             yield stream
 
     def _failed(self, stream: socket.socket, kind: bytes, length: int, path: str) -> DeviceError:
-        says = _read(stream, min(length, 1000)).decode(errors="replace") if kind == b"FAIL" else f"answered {kind!r}"
+        says = f"answered {kind!r}"
+        if kind == b"FAIL":
+            says = _read(stream, min(length, _LONGEST_REASON)).decode(errors="replace")
         return DeviceError(f"{self.serial}: {path}: {says}", device=self.serial)
 
 
@@ -159,7 +164,7 @@ def _errors(serial: str, timeout_s: float) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise DeviceError(f"{serial}: did not answer for {timeout_s:.0f} s", device=serial) from error
-    except (OSError, struct.error) as error:
+    except (OSError, struct.error, ValueError) as error:
         raise DeviceError(f"{serial}: the connection broke: {error}", device=serial) from error
 
 
@@ -174,7 +179,7 @@ def _request(stream: socket.socket, text: str, serial: str) -> None:
     data = text.encode()
     stream.sendall(f"{len(data):04x}".encode() + data)
     if _read(stream, 4) != b"OKAY":
-        says = _read(stream, min(int(_read(stream, 4), 16), 1000)).decode(errors="replace")
+        says = _read(stream, min(int(_read(stream, 4), 16), _LONGEST_REASON)).decode(errors="replace")
         raise DeviceError(f"{serial}: {says}", device=serial)
 
 

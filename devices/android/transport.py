@@ -49,7 +49,7 @@ class Channel(Closing):
 
     def __init__(self, serial: str) -> None:
         self._serial = serial
-        self._read = b""
+        self._read = bytearray()
 
     @abstractmethod
     def send(self, data: bytes) -> None:
@@ -75,13 +75,17 @@ class Channel(Closing):
             EOFError: the command has ended.
             DeviceError: the phone is lost, or silent for too long.
         """
+        searched = 0
         while True:
-            line, end, rest = self._read.partition(b"\n")
-            if end:
-                self._read = rest
-                if line.strip():
-                    return line.decode(errors="replace").strip()
+            end = self._read.find(b"\n", searched)
+            if end >= 0:
+                line = self._read[:end].decode(errors="replace").strip()
+                del self._read[: end + 1]
+                searched = 0
+                if line:
+                    return line
                 continue
+            searched = len(self._read)
             if len(self._read) > LONGEST_OUTPUT:
                 raise DeviceError(f"{self._serial}: wrote a line of {len(self._read) >> 20} MiB")
             part = self.receive()
