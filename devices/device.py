@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +124,8 @@ class Device(Closing):
     id: str
     formats: Mapping[str, str]
     """Runtime names, the default of each format first, to the artifact format that each one runs."""
+    together: int = 1
+    """How many sessions :meth:`time_all` should be asked for at once: many where each question takes its time."""
 
     @abstractmethod
     def info(self) -> DeviceInfo:
@@ -167,6 +169,16 @@ class Device(Closing):
             UnknownName: no such runtime here.
             DeviceError: the device is busy, unreachable or lost.
         """
+
+    def time_all(self, turns: Sequence[tuple[Session, int]]) -> Iterator[NDArray[np.int64]]:
+        """Latencies in ns of several sessions, each as often as is said, in this order; see :meth:`Session.time`.
+
+        Raises:
+            ModelError: one is refused; it is the one after those that were yielded.
+            WorkerLost: the process that runs them died, of any of them.
+        """
+        for session, repeat in turns:
+            yield session.time(repeat)
 
     def profile_operators(self, artifact: Artifact, settings: Settings, inferences: int) -> OperatorProfile:
         """Times of each operator from the runtime's own profiler, and of whole inferences without it in between.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -161,8 +162,8 @@ class WorkerSession(Session):
     ) -> None:
         self.inputs, self.load, self.averaged = loaded.inputs, loaded.reading, loaded.averaged
         self._device = device
-        self._worker = worker
-        self._number = number
+        self.worker = worker
+        self.number = number
         self._runtime = runtime
         self._artifact = artifact
         self._settings = settings
@@ -203,10 +204,22 @@ class WorkerSession(Session):
             DeviceError: the worker is lost, or the way to it.
         """
         self._require_open()
-        request = Frame({**message, "session": self._number, "repeat": int(repeat)}, inputs or {})
+        request = Frame({**message, "session": self.number, "repeat": int(repeat)}, inputs or {})
         timeout_s = self._device.silence_s + _SLOWER_THAN_FIRST * self.load.first_ms * repeat / 1e3
+        with self._told():
+            return self.worker.ask(request, timeout_s=timeout_s)
+
+    def take(self, timed: Iterator[NDArray[Any]], repeat: int) -> NDArray[np.int64]:
+        """Its own of what the worker tells of several sessions; raises as :meth:`ask` does."""
+        self._require_open()
+        with self._told():
+            return self._checked(next(timed), repeat)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the worker as those of this model."""
         try:
-            return self._worker.ask(request, timeout_s=timeout_s)
+            yield
         except ModelError as error:
             raise self._device.refused(self._artifact, f"{self._runtime} cannot run it: {error}") from error
         except DeviceError as error:
@@ -219,17 +232,17 @@ class WorkerSession(Session):
 
     def close(self) -> None:
         """Free the model in its worker; nothing to free if the worker is gone."""
-        if not self._closed and self._worker.alive:
-            request = Frame({"do": "close", "session": self._number})
+        if not self._closed and self.worker.alive:
+            request = Frame({"do": "close", "session": self.number})
             with contextlib.suppress(DeviceError):
-                self._worker.ask(request, timeout_s=self._device.silence_s)
+                self.worker.ask(request, timeout_s=self._device.silence_s)
         self._closed = True
 
     def _require_open(self) -> None:
         if self._closed:
             raise InputError(f"{self._artifact.name}: the session is closed", artifact=self._artifact.name)
         try:
-            self._worker.require_alive()
+            self.worker.require_alive()
         except WorkerLost as error:
             raise self._device.lost(self._artifact, error) from error
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from netdyno.base.errors import NetdynoError
 from netdyno.devices.android.server import server_devices
@@ -42,9 +43,24 @@ def examine() -> list[Finding]:
 
 def examine_device(identifier: str) -> list[Finding]:
     """A device, each of its runtimes, which really run the empty graph, and what tells its energy."""
+    if identifier.partition(":")[0] != "android":
+        return _examine(identifier)
+    # A doctor looks at what is here; only measuring fetches what is not.
+    return [*_examine(identifier, fetch=False), *_builtin(identifier)]
+
+
+def _builtin(identifier: str) -> list[Finding]:
+    """What runs models of a phone by netdyno's own runner; nothing where the phone itself cannot be had."""
     try:
-        # A doctor looks at what is here; only measuring fetches what is not.
-        options = {"fetch": False} if identifier.partition(":")[0] == "android" else {}
+        with open_device(identifier, runner="builtin") as device:
+            found = [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
+    except NetdynoError:
+        return []
+    return [replace(each, what=f"{each.what}, --runner builtin") for each in found]
+
+
+def _examine(identifier: str, **options: Any) -> list[Finding]:
+    try:
         with open_device(identifier, **options) as device:
             found = [Finding(f"device {identifier}", True, device.info().name)]
             found += [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]

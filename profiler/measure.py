@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError, ModelError, UnknownName, WorkerLost
@@ -27,6 +28,8 @@ FLAGGED_ALLOWANCE = 2
 WINDOW_VISIT_S = 0.1
 """How long a call runs within a window of energy: long against what the call itself takes."""
 MOST_IN_A_CALL = 100_000
+TOGETHER_S = 1.0
+"""For how long candidates are visited together: between two such stretches the clock is looked at."""
 WRAP_UP_S = 0.004
 """What a row takes after it was measured."""
 
@@ -98,6 +101,8 @@ class Bench:
         self._method = method
         self._progress = progress
         self._sessions: dict[str, Session] = {}
+        self._together = device.together
+        self._state: Mapping[str, str | int | float] = {}
         self._opening_s = 0.0
         self._repeats: dict[str, int] = {}
         self._visited: set[tuple[str, int]] = set()
@@ -138,8 +143,8 @@ class Bench:
             self._restart()
 
     def _restart(self) -> None:
-        self._close()
         self._device.restart()
+        self._close()
         self._journal.start += 1
         self._opening_s = 0.0
 
@@ -154,21 +159,33 @@ class Bench:
             order = sorted(generator.permutation(pending).tolist(), key=self._turn)
             self._round += 1
             with self._flagged():
-                for name in order:
-                    if self._done(name, share):
-                        continue
-                    with self._survive(name):
-                        self._visit(name)
-                    self._tell(f"start {start} of {self._method.starts}, round {self._round}")
+                self._turns(order, share, f"start {start} of {self._method.starts}, round {self._round}")
+
+    def _turns(self, order: list[str], share: Share, note: str) -> None:
+        """Visit candidates in this order; as many together as the device takes at once, in a second or so."""
+        together: list[str] = []
+        for name in order:
+            if self._done(name, share):
+                continue
+            if not self._ready(name):
+                together = self._visit(together)
+                with self._survive(name):
+                    self._make_ready(name)
+            together += [name] if self._ready(name) else []
+            if len(together) >= self._together or self._method.visit_s * len(together) >= TOGETHER_S:
+                together = self._visit(together)
+            self._tell(note)
+        self._visit(together)
 
     @contextmanager
     def _flagged(self) -> Iterator[None]:
         """Flag what was visited in a round, in whichever process start, if the device was not itself meanwhile."""
-        before, self._visited = self._device.state(), set()
+        before, self._visited = self._state or self._device.state(), set()
         try:
             yield
         finally:
-            faults = self._device.faults(before, self._device.state())
+            self._state = self._device.state()  # and so it stands when the next round begins
+            faults = self._device.faults(before, self._state)
             for start in {start for _, start in self._visited} if faults else ():
                 self._journal.flag(start, self._round, "; ".join(faults))
             for name, start in self._visited if faults else ():
@@ -219,15 +236,34 @@ class Bench:
     def _visits(self, name: str) -> int:
         return len(self._medians.get(name, ()))
 
-    def _visit(self, name: str) -> None:
-        session = self._session(name)
+    def _ready(self, name: str) -> bool:
+        """Whether nothing but its turn is left to do, such as weighing it."""
+        return name in self._repeats and not self._to_weigh(name)
+
+    def _to_weigh(self, name: str) -> bool:
         # What a small budget leaves out is memory, not a layer's latency.
-        if self._method.memory and name not in self._weighed and not self._unseen:
+        return self._method.memory and name not in self._weighed and not self._unseen
+
+    def _make_ready(self, name: str) -> None:
+        session = self._session(name)
+        if self._to_weigh(name):
             self._journal.memory(name, session.peak_memory_bytes())
             self._weighed.add(name)
         if name not in self._repeats:
             self._repeats[name] = self._warm_up(session)
-        latency_ns = session.time(self._repeats[name])
+
+    def _visit(self, names: list[str]) -> list[str]:
+        """Visit candidates that are ready; returns those that are left, which are none."""
+        timed = iter(self._device.time_all([(self._sessions[name], self._repeats[name]) for name in names]))
+        for name in names:
+            failures = self._failures.get(name, 0)
+            with self._survive(name, alone=len(names) == 1):
+                self._keep(name, next(timed))
+            if name not in self._repeats or self._failures.get(name, 0) > failures:
+                break  # their process is gone, and with it the others' sessions
+        return []
+
+    def _keep(self, name: str, latency_ns: NDArray[np.int64]) -> None:
         self._journal.visit(name, self._round, latency_ns)
         self._medians.setdefault(name, {})[self._journal.start, self._round] = float(np.median(latency_ns)) / 1e6
         self._visited.add((name, self._journal.start))
@@ -236,13 +272,15 @@ class Bench:
 
     def _warm_up(self, session: Session) -> int:
         """Run until the warm-up time is over; returns how often the candidate fits into a visit."""
-        spent = 0.0
+        left, repeat = self._method.warm_up_s, 3
         while True:
-            latency_ns = session.time(3)
-            spent += float(latency_ns.sum()) / NANOSECONDS
-            if spent >= self._method.warm_up_s or float(latency_ns.max()) < TINY_NS:
-                one = max(float(np.median(latency_ns)) / NANOSECONDS, 1e-9)
+            latency_ns = session.time(repeat)
+            left -= float(latency_ns.sum()) / NANOSECONDS
+            one = max(float(np.median(latency_ns)) / NANOSECONDS, 1e-9)
+            if left <= 0 or float(latency_ns.max()) < TINY_NS:
                 return int(np.clip(self._method.visit_s / one, 3, self._method.most_repeats))
+            # Few calls: what calling takes warms nothing up.
+            repeat = int(np.clip(left / one, 3, MOST_IN_A_CALL))
 
     def _session(self, name: str) -> Session:
         if name not in self._sessions:
@@ -268,14 +306,19 @@ class Bench:
         return not share.last or tight or max(visits, self._taken[name]) >= self._method.most_rounds
 
     @contextmanager
-    def _survive(self, name: str) -> Iterator[None]:
+    def _survive(self, name: str, *, alone: bool = True) -> Iterator[None]:
         """Note it when a candidate kills its worker or is refused, and go on with the others.
 
         A refusal is final. A dead worker may have taken every session along, so all are opened anew when needed.
+        If it was not ``alone``, nobody knows which of them it was: from then on they are visited one by one.
         """
         try:
             yield
         except (WorkerLost, ModelError) as error:
+            if isinstance(error, WorkerLost) and not alone:
+                self._together = 1
+                self._restart()
+                return
             self._journal.failure(name, str(error))
             self._failures[name] = self._failures.get(name, 0) + 1
             if isinstance(error, ModelError):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.agents import understood
 from netdyno.devices.android import runtime
-from netdyno.devices.android.process import RunnerProcess, joined, parted, tensors
+from netdyno.devices.android.process import MOST_TOGETHER, RunnerProcess, joined, parted, tensors
 from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.device import LoadReading, Settings
 from netdyno.devices.litert_events import add_events
@@ -34,6 +34,7 @@ class BuiltinRunner(PhoneRunner):
     """The runner of this folder's ``runner/runner.c``, with LiteRT's library and the C library of Linux."""
 
     formats: Mapping[str, str] = {"litert": "tflite"}
+    together = MOST_TOGETHER
     note = "netdyno's own runner is experimental until a phone confirms it"
 
     def prepare(self) -> None:
@@ -114,19 +115,29 @@ class BuiltinWorker(PhoneWorker):
         for name, _, dtype in outputs:
             require_dtype(name, dtype)
         self._inputs[number], self._outputs[number] = [spec.name for spec in inputs], outputs
-        self.feed(number, default_inputs(inputs))
-        return Loaded(inputs, LoadReading(load_ms, float(self.run(number, 1)[0]) / 1e6))
+        _, first = self.process.ask_all([self._feeding(number, default_inputs(inputs)), f"run {number} 1"])
+        with understood(self._transport.serial):
+            first_ms = float(first["ns"][0]) / 1e6
+        return Loaded(inputs, LoadReading(load_ms, first_ms))
 
     def feed(self, number: int, arrays: Arrays) -> None:
         """Set all inputs of a model."""
-        path = self._files.bring(joined(arrays, self._inputs[number]))
-        self.process.ask(f"feed {number} {path}")
+        self.process.ask(self._feeding(number, arrays))
 
-    def run(self, number: int, repeat: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _feeding(self, number: int, arrays: Arrays) -> str:
+        return f"feed {number} {self._files.bring(joined(arrays, self._inputs[number]))}"
+
+    def run(self, number: int, repeat: int) -> NDArray[np.int64]:
         """Latency in ns of each inference."""
-        said = self.process.ask(f"run {number} {repeat}")
-        with understood(self._transport.serial):
-            return np.array([int(ns) for ns in said["ns"]], np.int64)
+        (latency_ns,) = self.run_all([(number, repeat)])
+        return latency_ns
+
+    def run_all(self, turns: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
+        """Latency in ns of each inference of several models, by number and how often, in one request."""
+        for said in self.process.ask_all([f"run {number} {repeat}" for number, repeat in turns]):
+            with understood(self._transport.serial):
+                latency_ns = np.array([int(ns) for ns in said["ns"]], np.int64)
+            yield latency_ns
 
     def add_operators(self, number: int, operators: list[OperatorTimes], repeat: int) -> None:
         """Run a model that is profiled, and add its operators' times."""

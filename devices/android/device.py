@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError
@@ -14,15 +17,15 @@ from netdyno.devices.android.energy import PhoneEnergy
 from netdyno.devices.android.files import Files
 from netdyno.devices.android.find import connect
 from netdyno.devices.android.google import GoogleRunner
-from netdyno.devices.android.phone import PhoneHost, read_phone
+from netdyno.devices.android.phone import PhoneHost, read_phone, read_state
 from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.android.server import server_devices
-from netdyno.devices.device import DeviceInfo, Settings
+from netdyno.devices.device import DeviceInfo, Session, Settings
 from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile
 from netdyno.devices.worker import WorkerBase
-from netdyno.devices.workers import Loaded, WorkerDevice
+from netdyno.devices.workers import Loaded, WorkerDevice, WorkerSession
 
 _LOGGER = logging.getLogger("netdyno")
 BUILTIN = "builtin"
@@ -62,7 +65,7 @@ class AndroidDevice(WorkerDevice):
         self._runner: PhoneRunner = (
             BuiltinRunner(*about) if runner == BUILTIN else GoogleRunner(*about, path=runner, fetch=fetch)
         )
-        self.formats = self._runner.formats
+        self.formats, self.together = self._runner.formats, self._runner.together
         self._energy = PhoneEnergy(self._transport)
         self._told = False
 
@@ -78,7 +81,7 @@ class AndroidDevice(WorkerDevice):
 
     def state(self) -> Mapping[str, str | int | float]:
         """Thermal status, temperatures, battery, clocks, governor and load."""
-        return read_phone(self._transport).state()
+        return read_state(self._transport, self._phone)
 
     def faults(
         self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
@@ -132,6 +135,18 @@ class AndroidDevice(WorkerDevice):
         """Have the runner load an artifact."""
         assert isinstance(worker, PhoneWorker)
         return worker.load(number, artifact, settings)
+
+    def time_all(self, turns: Sequence[tuple[Session, int]]) -> Iterator[NDArray[np.int64]]:
+        """Latencies of several sessions in one request, where one worker keeps them."""
+        mine = [(session, repeat) for session, repeat in turns if isinstance(session, WorkerSession)]
+        workers = {session.worker for session, _ in mine}
+        worker = next(iter(workers), None)
+        if len(workers) > 1 or not isinstance(worker, PhoneWorker):
+            yield from super().time_all(turns)
+            return
+        timed = worker.run_all([(session.number, repeat) for session, repeat in mine])
+        for session, repeat in mine:
+            yield session.take(timed, repeat)
 
     def measure_memory(self, worker: WorkerBase, artifact: Artifact, settings: Settings) -> int:
         """Peak memory in bytes that an artifact adds to a runner of its own."""

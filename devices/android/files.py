@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
+from functools import cached_property
 
 from netdyno.devices.android.transport import FOLDER, Transport
 
-_PROGRAMS = f"{FOLDER}/programs"
+_PROGRAMS, _FILES = f"{FOLDER}/programs", f"{FOLDER}/files"
+_LISTED = re.compile(r"^ *(\d{1,12}) ([0-9a-f]{64})$", re.ASCII | re.MULTILINE)
 
 
 class Files:
@@ -35,16 +38,23 @@ class Files:
 
     def bring(self, data: bytes, path: str = "", mode: int = 0o644) -> str:
         """Have a file there, by its digest where no path is given; returns its path."""
-        path = path or f"{FOLDER}/files/{hashlib.sha256(data).hexdigest()}"
+        path = path or f"{_FILES}/{hashlib.sha256(data).hexdigest()}"
         if path not in self._there:
-            if self._transport.size(path) != len(data):
+            if self._left.get(path) != len(data):
                 self._transport.push(data, path, mode)
             self._there.add(path)
         return path
+
+    @cached_property
+    def _left(self) -> dict[str, int]:
+        """Sizes of the files that an earlier run left, by path: those that were cut short are brought again."""
+        listed = self._transport.script(f"cd {_FILES} && wc -c *").out
+        return {f"{_FILES}/{name}": int(size) for size, name in _LISTED.findall(listed)}
 
     def remove(self) -> None:
         """Remove all of it."""
         if self._there:
             self._transport.script(f"rm -rf {FOLDER} {FOLDER}.*; true")
             self._there.clear()
+            self._left.clear()
             self._cleared = False

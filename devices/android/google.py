@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,6 +167,11 @@ class GoogleWorker(PhoneWorker):
 
     def _call(self, model: _Model, *flags: str, silence_s: float = SILENCE_S, writes: str = "") -> Call:
         return Call([*self._flags(model), *flags], self._prefix, silence_s, writes)
+
+    def run_all(self, turns: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
+        """Latency of each model's inferences."""
+        for number, repeat in turns:
+            yield self.run(number, repeat)
 
     def run(
         self, number: int, repeat: int, *flags: str, silence_s: float = SILENCE_S, writes: str = ""

@@ -13,16 +13,14 @@ from netdyno.devices.host import Host, State
 from netdyno.devices.tree import Snapshot
 
 _READ_S = 30.0
-_LARGEST_FILE = 1 << 16
 _CPUS = "/sys/devices/system/cpu"
 _COMMANDS = {
     "kernel": "uname -r",
     "machine": "uname -m",
     "cpus": "nproc",
     "properties": "getprop",
-    "battery": "dumpsys battery",
-    "thermal": "dumpsys thermalservice",
 }
+_CHANGING = {"battery": "dumpsys battery", "thermal": "dumpsys thermalservice"}
 _PROPERTIES = {
     "android": "ro.build.version.release",
     "build": "ro.build.id",
@@ -54,7 +52,7 @@ class PhoneHost(Host):
         }
         super().__init__(tree, about)
         self.properties = parse_properties(said.get("properties", ""))
-        self._said = said
+        self.said = said
 
     def name(self) -> str:
         """Maker and model as the phone is sold."""
@@ -80,8 +78,8 @@ class PhoneHost(Host):
         """What may change while measuring: thermal status, temperatures, battery, beside what any Linux tells."""
         return (
             super().state()
-            | parse_thermal(self._said.get("thermal", ""))
-            | parse_battery(self._said.get("battery", ""))
+            | parse_thermal(self.said.get("thermal", ""))
+            | parse_battery(self.said.get("battery", ""))
         )
 
     @staticmethod
@@ -107,12 +105,23 @@ def read_phone(transport: Transport) -> PhoneHost:
     Raises:
         DeviceError: the phone is lost, or does not answer as one.
     """
+    return _read(transport, _COMMANDS | _CHANGING, {})
+
+
+def read_state(transport: Transport, known: PhoneHost) -> dict[str, str | int | float]:
+    """What may have changed since a phone was read; raises as :func:`read_phone` does."""
+    return _read(transport, _CHANGING, known.said).state()
+
+
+def _read(transport: Transport, commands: Mapping[str, str], known: Mapping[str, str]) -> PhoneHost:
+    """Run commands, and read files without starting a program for each: a phone has hundreds."""
     mark = f"netdyno-{secrets.token_hex(8)}"
-    told = "\n".join(f"echo; echo {mark} said {name}; {command} 2>/dev/null" for name, command in _COMMANDS.items())
-    files = f'[ -r "$f" ] && [ -f "$f" ] && echo && echo {mark} file "$f" && head -c {_LARGEST_FILE} "$f"'
-    script = f"{told}\nfor f in {' '.join(PhoneHost.patterns)}; do {files} 2>/dev/null; done; true"
+    told = "\n".join(f"echo; echo {mark} said {name}; {command} 2>/dev/null" for name, command in commands.items())
+    lines = 'while IFS= read -r l || [ -n "$l" ]; do echo "$l"; done <"$f"'
+    file = f'[ -r "$f" ] && [ -f "$f" ] && echo && echo {mark} file "$f" && {lines}'
+    script = f"{told}\nfor f in {' '.join(PhoneHost.patterns)}; do {file}; done 2>/dev/null; true"
     parts = transport.script(script, timeout_s=_READ_S).check(f"{transport.serial}: reading its state")
-    found: dict[str, dict[str, str]] = {"said": {}, "file": {}}
+    found: dict[str, dict[str, str]] = {"said": dict(known), "file": {}}
     for kind, name, text in _sections(parts, mark):
         found[kind][name] = text
     if "properties" not in found["said"]:

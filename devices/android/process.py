@@ -6,7 +6,7 @@ import contextlib
 import json
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from netdyno.devices.android.transport import FOLDER, Transport
 from netdyno.devices.signature import Tensor
 from netdyno.devices.worker import Crashed
 
+MOST_TOGETHER = 64
+"""How many requests it takes at once."""
 SILENCE_S = 12.0
 """The runner says that it lives every five seconds."""
 CRASHES = (132, 134, 135, 136, 139)
@@ -64,14 +66,28 @@ class RunnerProcess:
             WorkerLost: the runner has ended otherwise.
             DeviceError: the phone is lost.
         """
+        (said,) = self.ask_all([request])
+        return said
+
+    def ask_all(self, requests: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """What it answers to several lines, which it does one after the other without a word in between.
+
+        Raises:
+            ModelError: the library refuses that one.
+            Crashed: native code crashed, on any of them.
+            WorkerLost: the runner has ended otherwise.
+            DeviceError: the phone is lost.
+        """
         if self._ended is not None:
             raise self._ended
+        lines = [f"batch {len(requests)}", *requests] if len(requests) > 1 else requests
         with contextlib.suppress(EOFError):  # it has said why, which is read next
-            self._channel.send(f"{request}\n".encode())
-        said = self._answer()
-        if "refused" in said:
-            raise ModelError(str(said["refused"])[:300])
-        return said
+            self._channel.send("".join(f"{line}\n" for line in lines).encode())
+        # All of them are read, whatever one of them says: the next request must not find them.
+        for said in [self._answer() for _ in requests]:
+            if "refused" in said:
+                raise ModelError(str(said["refused"])[:300])
+            yield said
 
     def _answer(self) -> dict[str, Any]:
         try:

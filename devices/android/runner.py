@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
+from netdyno.base.errors import DeviceError
 from netdyno.devices.android.cores import Cluster, choose_cores, pinned
 from netdyno.devices.android.files import Files
 from netdyno.devices.android.transport import Transport
@@ -22,6 +26,10 @@ class PhoneWorker(WorkerBase):
     def load(self, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Load an artifact as the model of that number; raises as :meth:`WorkerDevice.load_model` does."""
 
+    def run_all(self, turns: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
+        """Latencies in ns of several models, by number and how often each runs, one after the other."""
+        raise DeviceError("no models are kept here")
+
     @abstractmethod
     def peak_bytes(self, artifact: Artifact, settings: Settings) -> int:
         """Peak memory in bytes that an artifact takes; raises as :meth:`load` does."""
@@ -30,10 +38,11 @@ class PhoneWorker(WorkerBase):
 class PhoneRunner(ABC):
     """A program that runs models; ``machine`` is the phone's processor.
 
-    ``formats`` are its runtimes, as a device's. ``note`` is what users are to know, told once.
+    ``formats`` and ``together`` are those of a device. ``note`` is what users are to know, told once.
     """
 
     formats: Mapping[str, str]
+    together: int = 1
     note: str = ""
 
     def __init__(self, transport: Transport, machine: str, files: Files, clusters: Sequence[Cluster] = ()) -> None:

@@ -176,7 +176,7 @@ def test_models_are_compared_in_the_same_rounds(models, tmp_path):
 
 
 def test_profiles_a_space_and_its_table_checks(tmp_path):
-    result = run("profile", SPACE, "--budget", "4s", "--out", "t", "--json", cwd=tmp_path)
+    result = run("profile", SPACE, "--no-networks", "--budget", "6s", "--out", "t", "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["layers"] == len(load_table(tmp_path / "t").layers)
     assert run("table", "check", "t", cwd=tmp_path).returncode == 0
@@ -231,7 +231,7 @@ def test_interrupt_keeps_the_readings_and_nothing_half_written(tmp_path, number)
 
 
 def test_killed_worker_costs_one_reading(tmp_path):
-    process = _profiling(tmp_path, "--budget", "8s")
+    process = _profiling(tmp_path, "--no-networks", "--budget", "8s")
     for pid in _workers(tmp_path):
         os.kill(pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=60)
