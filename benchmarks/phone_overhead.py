@@ -67,7 +67,7 @@ def main(identifier: str) -> None:
     with nd.device(identifier, runner="builtin") as device, counted("whole"):
         device._files.__class__ = CountedFiles  # type: ignore[attr-defined]
         state = device.state
-        device.state = lambda: counted("state")(state)()  # type: ignore[method-assign]
+        device.state = counted("state")(state)  # type: ignore[method-assign]
         table = profile_layers(
             layers, Profiling(device, method=Method(memory="--memory" in sys.argv)), subject="50 layers"
         )

@@ -25,7 +25,7 @@ _LOGGER = logging.getLogger("netdyno")
 _CONNECT_S = 9.0
 _ACCEPT_S = 30.0
 """How long the owner has to accept the key on the phone's screen."""
-_FILE_S = 60.0
+_FILE_S = 20.0
 _TCP = re.compile(r"(?P<host>[\w.-]+|\[[0-9a-fA-F:.%]+\]):(?P<port>\d{1,5})", re.ASCII)
 _LARGEST_PORT = 65535
 _LONGEST_REASON = 300
@@ -59,6 +59,7 @@ class DirectTransport(Transport):
         self._library = _library()
         self._wire = _Wire()
         self._asking = False
+        self._lost = ""
         self._hint = "; if it asks on its screen, accept the key"
         address = tcp_address(serial)
         self.way = "TCP" if address else "USB"
@@ -126,6 +127,8 @@ class DirectTransport(Transport):
         others: tuple[type[Exception], ...] = (*_all_of(known), OSError, struct.error, ValueError)
         silent = (known.AdbTimeoutError, known.TcpTimeoutException, TimeoutError)
         self._wire.left = LONGEST_OUTPUT
+        if self._lost:  # what is left to be done, such as tidying up, would wait for nothing
+            raise DeviceError(self._lost, device=self.serial)
         try:
             yield
         except known.DeviceAuthError as error:
@@ -133,7 +136,7 @@ class DirectTransport(Transport):
         except silent as error:
             if self._asking:
                 raise self._refused() from error
-            text = f"{where}: did not answer for {timeout_s:.0f} s{self._hint}"
+            self._lost = text = f"{where}: did not answer for {timeout_s:.0f} s{self._hint}"
             raise DeviceError(text, device=self.serial) from error
         except known.UsbDeviceNotFoundError as error:
             text = "no phone on USB with debugging switched on (Settings, Developer options, USB debugging)"
@@ -144,7 +147,9 @@ class DirectTransport(Transport):
         except others as error:
             if self._asking and isinstance(error, ConnectionError):
                 raise self._refused() from error
-            raise DeviceError(f"{where}: {_says(error)}", device=self.serial) from error
+            text = f"{where}: {_says(error)}"
+            self._lost = text if isinstance(error, ConnectionError) else ""
+            raise DeviceError(text, device=self.serial) from error
         except _NO_ANSWER as error:
             text = f"answered with something that is no answer ({type(error).__name__})"
             raise DeviceError(f"{where}: {text}", device=self.serial) from error

@@ -12,7 +12,7 @@ from netdyno.devices.android.transport import Transport
 from netdyno.devices.host import Host, State
 from netdyno.devices.tree import Snapshot
 
-_READ_S = 30.0
+_READ_S = 20.0
 _CPUS = "/sys/devices/system/cpu"
 _COMMANDS = {
     "kernel": "uname -r",

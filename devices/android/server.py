@@ -19,7 +19,7 @@ from netdyno.devices.android.transport import LONGEST_OUTPUT, Channel, Transport
 
 _HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
-_FILE_S = 60.0
+_FILE_S = 20.0
 _PIECE = 1 << 16
 _LONGEST_REASON = 300
 _SYNC = struct.Struct("<4sI")

@@ -30,6 +30,9 @@ class Phone:
         self._socket = folder / "adbd.socket"
         self._process: subprocess.Popen[str] | None = None
         self._open: list[socket.socket] = []
+        self.flowing = threading.Event()
+        """While it is not set, nothing gets through, either way."""
+        self.flowing.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.serial = f"127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -102,10 +105,10 @@ class Phone:
             for a, b in ((near, far), (far, near)):
                 threading.Thread(target=self._copy, args=(a, b), daemon=True).start()
 
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket) -> None:
+    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
+                self.flowing.wait()
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):
