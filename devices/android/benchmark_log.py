@@ -32,6 +32,8 @@ _FIELD = re.compile(r"\b(avg|std|median|min|p95)=([-+0-9.e]+)")
 _AVERAGE = re.compile(r"Inference(?: \(avg\))?: ([-+0-9.e]+)")
 _LOADED = re.compile(r"\bInit: ([-+0-9.e]+), (?:First inference|no stats): ([-+0-9.e]+)")
 _FOOTPRINT = re.compile(r"emory footprint [^:]{0,60}\(MB\): init=[-+0-9.e]+ overall=([-+0-9.e]+)")
+_NAME = re.compile(r"^\[(.*)\](:\d+)?$")
+"""Outputs in brackets, and the node's number."""
 _NUMBER = re.compile(r" *[-+0-9.e]+%? *", re.ASCII)
 _DELEGATE = re.compile(r"TfLite\w*Delegate\w*|\w+Delegate(?:Kernel)?")
 _PROVIDERS = {"xnn": "XNNPACK", "gpu": "GPU", "nnapi": "NNAPI", "hexagon": "Hexagon", "qnn": "QNN"}
@@ -204,5 +206,5 @@ def _row(columns: Sequence[str], cells: Sequence[str]) -> Row:
     by_name = dict(zip(columns, cells, strict=True))
     # The oldest versions write 0 for what is called once.
     called = max(number(by_name.get("times called", "1")), 1.0)
-    name = by_name["name"].removeprefix("[").removesuffix("]")
+    name = _NAME.sub(r"\1\2", by_name["name"])
     return Row(by_name["node type"], name, number(by_name["avg ms"]) * called)
