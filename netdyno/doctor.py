@@ -53,17 +53,26 @@ def _builtin(identifier: str) -> list[Finding]:
     """What runs models of a phone by netdyno's own runner; nothing where the phone itself cannot be had."""
     try:
         with open_device(identifier, runner="builtin") as device:
-            found = [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
+            found = _runtimes(device)
     except NetdynoError:
         return []
     return [replace(each, what=f"{each.what}, --runner builtin") for each in found]
+
+
+def _runtimes(device: Device) -> list[Finding]:
+    """Each runtime, unless what they all need is not here."""
+    try:
+        device.prepare()
+    except NetdynoError as error:
+        return [Finding(f"runtimes {' '.join(device.formats)}", False, str(error))]
+    return [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
 
 
 def _examine(identifier: str, **options: Any) -> list[Finding]:
     try:
         with open_device(identifier, **options) as device:
             found = [Finding(f"device {identifier}", True, device.info().name)]
-            found += [_runtime(device, runtime, file_format) for runtime, file_format in device.formats.items()]
+            found += _runtimes(device)
             found += [_meter(identifier, meter) for meter in device.meters()]
             found += [Finding(f"energy of {identifier}", False, reason) for reason in device.meter_problems()]
     except NetdynoError as error:
@@ -94,7 +103,7 @@ def _runtime(device: Device, runtime: str, file_format: str) -> Finding:
     """Whether a runtime really runs the empty graph."""
     try:
         with device.open(write(lower(Overhead()), file_format), Settings(runtime)) as session:
-            fastest_us = session.run(repeat=100).latency_ns.min() / 1e3
+            fastest_us = session.time(100).min() / 1e3
     except NetdynoError as error:
         return Finding(f"runtime {runtime}", False, str(error))
     detail = f"latency and memory of .{file_format} models; {fastest_us:.1f} µs overhead a call"

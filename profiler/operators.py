@@ -120,7 +120,7 @@ def profile_operators(
     """
     overhead_ms = _overhead_ms(device, settings)
     with device.open(artifact, settings) as session:
-        once_s = float(session.run(repeat=2).latency_ns[-1]) / 1e9
+        once_s = float(session.time(2)[-1]) / 1e9
     inferences = int(np.clip(budget_s / (2 * once_s), LEAST_INFERENCES, INFERENCES)) // STARTS + 1
     profiles = [device.profile_operators(artifact, settings, inferences) for _ in range(STARTS)]
     operators = profiles[0].operators

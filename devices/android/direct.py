@@ -18,7 +18,7 @@ from typing import Any
 
 from netdyno.base.errors import DeviceError, InputError, MissingExtra
 from netdyno.base.files import cache_folder, make_folder
-from netdyno.devices.android.transport import LONGEST_OUTPUT, Channel, Transport
+from netdyno.devices.android.transport import LARGEST_FILE, LONGEST_OUTPUT, Channel, Transport
 from netdyno.devices.lock import DeviceLock
 
 _LOGGER = logging.getLogger("netdyno")
@@ -105,7 +105,8 @@ class DirectTransport(Transport):
     def pull(self, path: str) -> bytes:
         """Read a file."""
         stream = io.BytesIO()
-        with self.errors(_FILE_S, path):
+        most = min(2 * (self.size(path) or 0), LARGEST_FILE)  # what its sync protocol adds is less
+        with self.errors(_FILE_S, path, LONGEST_OUTPUT + most):
             self._device.pull(path, stream, transport_timeout_s=_FILE_S, read_timeout_s=_FILE_S)
         return stream.getvalue()
 
@@ -120,13 +121,13 @@ class DirectTransport(Transport):
         self._device.close()
 
     @contextmanager
-    def errors(self, timeout_s: float, path: str = "") -> Iterator[None]:
-        """The library's errors as netdyno's own."""
+    def errors(self, timeout_s: float, path: str = "", most: int = LONGEST_OUTPUT) -> Iterator[None]:
+        """The library's errors as netdyno's own; ``most`` bytes are read at most."""
         known = self._library.exceptions
         where = f"{self.serial}: {path}" if path else self.serial
         others: tuple[type[Exception], ...] = (*_all_of(known), OSError, struct.error, ValueError)
         silent = (known.AdbTimeoutError, known.TcpTimeoutException, TimeoutError)
-        self._wire.left = LONGEST_OUTPUT
+        self._wire.left = most
         if self._lost:  # what is left to be done, such as tidying up, would wait for nothing
             raise DeviceError(self._lost, device=self.serial)
         try:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 from netdyno.base.errors import DeviceError
-from netdyno.devices.android.transport import LONGEST_OUTPUT, Channel, Transport
+from netdyno.devices.android.transport import LARGEST_FILE, LONGEST_OUTPUT, Channel, Transport
 
 _HOST, _PORT = "127.0.0.1", 5037
 _ANSWER_S = 10.0
@@ -103,7 +103,7 @@ class ServerTransport(Transport):
                 kind, length = _SYNC.unpack(_read(stream, _SYNC.size))
                 if kind == b"DONE":
                     return bytes(data)
-                if kind != b"DATA" or length > _PIECE or len(data) > LONGEST_OUTPUT:
+                if kind != b"DATA" or length > _PIECE or len(data) > LARGEST_FILE:
                     raise self._failed(stream, kind, length, path)
                 data += _read(stream, length)
 

@@ -18,6 +18,7 @@ from netdyno.base.errors import DeviceError
 FOLDER = "/data/local/tmp/netdyno"
 """Where everything of netdyno's is on a phone; the one place that shells may write to and run from."""
 LONGEST_OUTPUT = 1 << 26
+LARGEST_FILE = 1 << 31
 COMMAND_S = 20.0
 
 
