@@ -1,10 +1,11 @@
 """Whether two devices measure the same: ``python benchmarks/two_devices.py cpu ssh://localhost/cpu``.
 
-``python benchmarks/two_devices.py cpu android:SERIAL --runtime litert --runner builtin --budget 120s`` is for a phone;
-``python tests/devices/android/phone.py`` starts one that is none, on this machine.
+For a phone add ``--runtime litert --runner builtin --budget 120s``; ``python tests/devices/android/phone.py`` starts
+one that is none, on this machine.
 
-Profiles OFA MobileNetV3 width 1.0 at 224 px on each, and prints one JSON line: the median ratio of their layers and the
-median difference, the rank correlation, and how many layers differ beyond what chance does (corrected over all layers).
+Profiles OFA MobileNetV3 width 1.0 at 224 px on each, and prints one JSON line: the median difference between their
+layers with and without its sign, the rank correlation, and how many layers differ beyond what chance does (corrected
+over all layers).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, InputError, UnknownName
 from netdyno.devices.cpu import CpuDevice
-from netdyno.devices.device import Samples, Settings
+from netdyno.devices.device import Settings
 from netdyno.devices.workers import WorkerSession
 from netdyno.exporters.writers import write
 from netdyno.profiler.journal import Journal
@@ -220,12 +220,33 @@ def test_a_candidate_that_always_kills_is_given_up(cpu: CpuDevice, tiny_layers: 
         }
 
 
-def _fatal_to_time(artifact: Artifact) -> Callable[..., Samples]:
-    """A session's ``run`` during which the worker is killed whenever that artifact's turn has come."""
+@pytest.mark.parametrize("together", [2, 64])
+def test_a_culprit_among_those_that_are_visited_together_is_found(
+    together: int, cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path
+) -> None:
+    """None of the others is blamed, and none of their visits is lost or made twice."""
+    candidates = {layer.key: Candidate(layer) for layer in tiny_layers}
+    culprit = tiny_layers[-1].key
+    with Journal(tmp_path / JOURNAL, _conditions()) as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerSession, "time", _fatal_to_time(candidates[culprit].artifact, after=3))
+        patch.setattr(cpu, "together", together)
+        patch.setattr(cpu, "time_all", lambda turns: iter([session.time(repeat) for session, repeat in turns]))
+        Bench(cpu, ONNX, candidates, journal, QUICK).run()
+        assert {name: len(reasons) for name, reasons in journal.failures().items()} == {culprit: 2}
+        assert {name: len(visits) for name, visits in journal.visits().items()} == {
+            name: 3 for name in candidates if name != culprit
+        }
+
+
+def _fatal_to_time(artifact: Artifact, after: int = 0) -> Callable[..., NDArray[np.int64]]:
+    """A session's ``time`` during which the worker is killed whenever that artifact's turn has come.
+
+    The first call of each session is to warm up: with ``after`` such a session may warm up for so many inferences.
+    """
     timed = WorkerSession.time
 
     def fatal(self: WorkerSession, repeat: int) -> NDArray[np.int64]:
-        if self._artifact == artifact:
+        if self._artifact == artifact and repeat != after:
             kill_workers()
         return timed(self, repeat)
 

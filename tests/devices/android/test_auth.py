@@ -24,8 +24,9 @@ from netdyno.devices.android.direct import DirectTransport
 from netdyno.devices.android.find import connect
 from netdyno.devices.android.server import server_devices
 
-from .conftest import BATTERY, PROPERTIES, THERMAL, Adb, one_clear_line, serves, within
+from .conftest import Adb, one_clear_line, serves, within
 from .double import Double
+from .phone import BATTERY, PROPERTIES, THERMAL
 
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
 
