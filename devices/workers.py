@@ -205,9 +205,12 @@ class WorkerSession(Session):
         """
         self._require_open()
         request = Frame({**message, "session": self.number, "repeat": int(repeat)}, inputs or {})
-        timeout_s = self._device.silence_s + _SLOWER_THAN_FIRST * self.load.first_ms * repeat / 1e3
         with self._told():
-            return self.worker.ask(request, timeout_s=timeout_s)
+            return self.worker.ask(request, timeout_s=self._device.silence_s + self.expected_s(repeat))
+
+    def expected_s(self, repeat: int) -> float:
+        """How long so many inferences may take before something is wrong."""
+        return _SLOWER_THAN_FIRST * self.load.first_ms * repeat / 1e3
 
     def take(self, timed: Iterator[NDArray[Any]], repeat: int) -> NDArray[np.int64]:
         """Its own of what the worker tells of several sessions; raises as :meth:`ask` does."""

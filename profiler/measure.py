@@ -105,6 +105,7 @@ class Bench:
         self._state: Mapping[str, str | int | float] = {}
         self._opening_s = 0.0
         self._repeats: dict[str, int] = {}
+        self._turns_s: dict[str, float] = {}
         self._visited: set[tuple[str, int]] = set()
         self._ranks = ranks or {}
         self._end = time.monotonic() + _time_to_measure(method.budget_s, len(candidates))
@@ -168,12 +169,12 @@ class Bench:
             if self._done(name, share):
                 continue
             if not self._ready(name):
-                together = self._visit(together)
+                self._visit(together)
                 with self._survive(name):
                     self._make_ready(name)
             together += [name] if self._ready(name) else []
-            if len(together) >= self._together or self._method.visit_s * len(together) >= TOGETHER_S:
-                together = self._visit(together)
+            if len(together) >= self._together or sum(self._turns_s[each] for each in together) >= TOGETHER_S:
+                self._visit(together)
             self._tell(note)
         self._visit(together)
 
@@ -250,35 +251,37 @@ class Bench:
             self._journal.memory(name, session.peak_memory_bytes())
             self._weighed.add(name)
         if name not in self._repeats:
-            self._repeats[name] = self._warm_up(session)
+            self._repeats[name], self._turns_s[name] = self._warm_up(session)
 
-    def _visit(self, names: list[str]) -> list[str]:
-        """Visit candidates that are ready; returns those that are left, which are none."""
+    def _visit(self, names: list[str]) -> None:
+        """Visit candidates that are ready, and empty their list."""
         timed = iter(self._device.time_all([(self._sessions[name], self._repeats[name]) for name in names]))
         for name in names:
-            failures = self._failures.get(name, 0)
             with self._survive(name, alone=len(names) == 1):
                 self._keep(name, next(timed))
-            if name not in self._repeats or self._failures.get(name, 0) > failures:
+            if name not in self._repeats:
                 break  # their process is gone, and with it the others' sessions
-        return []
+        names.clear()
 
     def _keep(self, name: str, latency_ns: NDArray[np.int64]) -> None:
+        if self._sessions[name].averaged:  # what is told of all of them is one reading
+            latency_ns = latency_ns[:1]
         self._journal.visit(name, self._round, latency_ns)
         self._medians.setdefault(name, {})[self._journal.start, self._round] = float(np.median(latency_ns)) / 1e6
         self._visited.add((name, self._journal.start))
         self._taken[name] += 1
         self._unseen.discard(name)
 
-    def _warm_up(self, session: Session) -> int:
-        """Run until the warm-up time is over; returns how often the candidate fits into a visit."""
+    def _warm_up(self, session: Session) -> tuple[int, float]:
+        """Run until the warm-up time is over; returns how often the candidate fits into a visit, and its seconds."""
         left, repeat = self._method.warm_up_s, 3
         while True:
             latency_ns = session.time(repeat)
             left -= float(latency_ns.sum()) / NANOSECONDS
             one = max(float(np.median(latency_ns)) / NANOSECONDS, 1e-9)
             if left <= 0 or float(latency_ns.max()) < TINY_NS:
-                return int(np.clip(self._method.visit_s / one, 3, self._method.most_repeats))
+                turn = int(np.clip(self._method.visit_s / one, 3, self._method.most_repeats))
+                return turn, turn * one
             # Few calls: what calling takes warms nothing up.
             repeat = int(np.clip(left / one, 3, MOST_IN_A_CALL))
 

@@ -78,8 +78,10 @@ def sustain(
 
 def _work(session: Session, repeat: int) -> NDArray[np.int64]:
     """Latencies in ns of about a second of work, in as few calls as can be."""
-    ended, calls = time.monotonic() + POINT_S, [session.time(repeat)]
-    while time.monotonic() < ended - POINT_S / 2:
+    began = time.monotonic()
+    calls = [session.time(repeat)]
+    took = time.monotonic() - began
+    while time.monotonic() + took / 2 < began + POINT_S:
         calls.append(session.time(repeat))
     return np.concatenate(calls)
 

@@ -31,7 +31,6 @@ _ARCHITECTURES = {"aarch64": "arm64", "x86_64": "amd64"}
 _PACKAGES = ("libc6", "libstdc++6", "libgcc-s1")
 _WHEEL = "ai-edge-litert"
 _MEMBER = f"ai_edge_litert/{runtime.LIBRARY}"
-_ELF_MACHINES = {"aarch64": 183, "x86_64": 62}
 _GLIBCS = range(17, 40)
 """Minor versions of the C library that a wheel may ask for; which one is up to who builds it."""
 _MOST_BYTES = 1 << 28
@@ -177,7 +176,7 @@ def _unpacked(root: Path, machine: str, name: str) -> bytes:
 
 def _require_library(machine: str, name: str, data: bytes) -> None:
     """Refuse what is no 64-bit ELF file for the processor."""
-    if data[:5] != b"\x7fELF\x02" or data[18:20] != struct.pack("<H", _ELF_MACHINES[machine]):
+    if data[:5] != b"\x7fELF\x02" or data[18:20] != struct.pack("<H", runtime.ELF_MACHINES[machine]):
         raise DeviceError(f"{name} that was fetched is no library for {machine}")
 
 

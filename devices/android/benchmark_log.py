@@ -25,10 +25,11 @@ _LOGCAT = re.compile(
 )
 """What Android's log puts before each line, in its forms ``threadtime`` and ``brief``."""
 _LEVEL = re.compile(r"^(?:INFO|WARNING|ERROR): ?")
-_TITLE = re.compile(r"=+ (.+?) =+")
-_GRAPH = re.compile(r"Graph: \[(.+?)\]")
+_TITLE = re.compile(r"={2,200} ([^=]{1,200}) ={2,200}")
+_GRAPH = re.compile(r"Graph: \[([^\]]{1,4096})\]")
 _STATISTICS = re.compile(r"\bcount=(\d{1,12})\b(.*)", re.ASCII)
 _FIELD = re.compile(r"\b(avg|std|median|min|p95)=([-+0-9.e]+)")
+_ALL_SAME = re.compile(r"\bcurr=([-+0-9.e]+) ?\(all same\)")
 _AVERAGE = re.compile(r"Inference(?: \(avg\))?: ([-+0-9.e]+)")
 _LOADED = re.compile(r"\bInit: ([-+0-9.e]+), (?:First inference|no stats): ([-+0-9.e]+)")
 _FOOTPRINT = re.compile(r"emory footprint [^:]{0,60}\(MB\): init=[-+0-9.e]+ overall=([-+0-9.e]+)")
@@ -141,14 +142,16 @@ def parse_log(text: str) -> Log:
 
 
 def _summary(lines: Sequence[str]) -> Summary | None:
-    totals = [match for line in lines if (match := _AVERAGE.search(line))]
+    totals = [(i, match) for i, line in enumerate(lines) if (match := _AVERAGE.search(line))]
     if not totals:
         return None
-    average_us = number(totals[-1][1])
-    statistics = [match for line in lines if (match := _STATISTICS.search(line)) and "avg=" in match[2]]
-    for match in reversed(statistics):
+    at, total = totals[-1]
+    average_us = number(total[1])
+    # The last one before it: the warm-up has a summary of the same form, and so has the section of the operators.
+    for match in (match for line in reversed(lines[:at]) if (match := _STATISTICS.search(line))):
         fields = {name: number(value) for name, value in _FIELD.findall(match[2])}
-        # The section of the operators has a summary of the same form.
+        if same := _ALL_SAME.search(match[2]):
+            fields = {"avg": number(same[1]), "std": 0.0}
         if math.isclose(fields.get("avg", math.nan), average_us, rel_tol=1e-3):
             return Summary(int(match[1]), average_us, fields.get("std"), fields.get("median"))
     return Summary(None, average_us)

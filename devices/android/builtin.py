@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 import numpy as np
@@ -13,7 +15,15 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.agents import understood
 from netdyno.devices.android import runtime
-from netdyno.devices.android.process import MOST_TOGETHER, RunnerProcess, joined, parted, tensors
+from netdyno.devices.android.process import (
+    MOST_MODELS,
+    MOST_TOGETHER,
+    TIMEOUT_S,
+    RunnerProcess,
+    joined,
+    parted,
+    tensors,
+)
 from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.device import LoadReading, Settings
 from netdyno.devices.litert_events import add_events
@@ -81,6 +91,15 @@ class BuiltinRunner(PhoneRunner):
         return OperatorProfile(operators, whole_us)
 
 
+@dataclass(frozen=True)
+class _Model:
+    """A model that the runner keeps: its number there, its inputs' names in order, and its outputs."""
+
+    slot: int
+    inputs: list[str]
+    outputs: list[Tensor]
+
+
 class BuiltinWorker(PhoneWorker):
     """A process of the runner and the models that it keeps."""
 
@@ -88,8 +107,7 @@ class BuiltinWorker(PhoneWorker):
         self._transport, self._files = runner.transport, runner.files
         programs = self._files.install(runner.programs)
         self.process = RunnerProcess(self._transport, programs, runtime.loader(runner.machine), prefix)
-        self._inputs: dict[int, list[str]] = {}
-        self._outputs: dict[int, list[Tensor]] = {}
+        self._models: dict[int, _Model] = {}
 
     @property
     def alive(self) -> bool:
@@ -103,8 +121,19 @@ class BuiltinWorker(PhoneWorker):
 
     def load(self, number: int, artifact: Artifact, settings: Settings, *, profiled: bool = False) -> Loaded:
         """Load a model, feed it its default inputs, and run it once."""
-        path = self._files.bring(artifact.data)
-        said = self.process.ask(f"{'profile' if profiled else 'load'} {number} {settings.threads} {path}")
+        slots = {model.slot for model in self._models.values()}
+        slot = next(slot for slot in itertools.count() if slot not in slots)
+        if slot >= MOST_MODELS:
+            raise DeviceError(f"{self._transport.serial}: the runner keeps {MOST_MODELS} models at most")
+        try:
+            return self._load(number, slot, artifact, settings, "profile" if profiled else "load")
+        except ModelError:
+            self._models.pop(number, None)
+            self.process.ask(f"close {slot}")
+            raise
+
+    def _load(self, number: int, slot: int, artifact: Artifact, settings: Settings, how: str) -> Loaded:
+        said = self.process.ask(f"{how} {slot} {settings.threads} {self._files.bring(artifact.data)}")
         with understood(self._transport.serial):
             found, outputs = tensors(said["inputs"]), tensors(said["outputs"])
             load_ms = float(said["load_ns"]) / 1e6
@@ -114,8 +143,8 @@ class BuiltinWorker(PhoneWorker):
         inputs = concrete(found, shapes)
         for name, _, dtype in outputs:
             require_dtype(name, dtype)
-        self._inputs[number], self._outputs[number] = [spec.name for spec in inputs], outputs
-        _, first = self.process.ask_all([self._feeding(number, default_inputs(inputs)), f"run {number} 1"])
+        self._models[number] = _Model(slot, [spec.name for spec in inputs], outputs)
+        _, first = self.process.ask_all([self._feeding(number, default_inputs(inputs)), f"run {slot} 1"])
         with understood(self._transport.serial):
             first_ms = float(first["ns"][0]) / 1e6
         return Loaded(inputs, LoadReading(load_ms, first_ms))
@@ -125,23 +154,25 @@ class BuiltinWorker(PhoneWorker):
         self.process.ask(self._feeding(number, arrays))
 
     def _feeding(self, number: int, arrays: Arrays) -> str:
-        return f"feed {number} {self._files.bring(joined(arrays, self._inputs[number]))}"
+        model = self._models[number]
+        return f"feed {model.slot} {self._files.bring(joined(arrays, model.inputs))}"
 
-    def run(self, number: int, repeat: int) -> NDArray[np.int64]:
+    def run(self, number: int, repeat: int, timeout_s: float = TIMEOUT_S) -> NDArray[np.int64]:
         """Latency in ns of each inference."""
-        (latency_ns,) = self.run_all([(number, repeat)])
+        (latency_ns,) = self.run_all([(number, repeat)], timeout_s)
         return latency_ns
 
-    def run_all(self, turns: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
+    def run_all(self, turns: Sequence[tuple[int, int]], timeout_s: float) -> Iterator[NDArray[np.int64]]:
         """Latency in ns of each inference of several models, by number and how often, in one request."""
-        for said in self.process.ask_all([f"run {number} {repeat}" for number, repeat in turns]):
+        requests = [f"run {self._models[number].slot} {repeat}" for number, repeat in turns]
+        for said in self.process.ask_all(requests, timeout_s):
             with understood(self._transport.serial):
                 latency_ns = np.array([int(ns) for ns in said["ns"]], np.int64)
             yield latency_ns
 
     def add_operators(self, number: int, operators: list[OperatorTimes], repeat: int) -> None:
         """Run a model that is profiled, and add its operators' times."""
-        said = self.process.ask(f"events {number} {repeat}")
+        said = self.process.ask(f"events {self._models[number].slot} {repeat}")
         with understood(self._transport.serial):
             events = [(str(tag), int(kind), int(elapsed_us)) for tag, kind, elapsed_us in said["events"]]
             if not all(0 <= elapsed_us < _LONGEST_US for _, _, elapsed_us in events):
@@ -150,10 +181,10 @@ class BuiltinWorker(PhoneWorker):
 
     def outputs(self, number: int) -> Arrays:
         """The last inference's outputs."""
-        path = f"{self.process.folder}/outputs"
-        self.process.ask(f"read {number} {path}")
+        path, model = f"{self.process.folder}/outputs", self._models[number]
+        self.process.ask(f"read {model.slot} {path}")
         with understood(self._transport.serial):
-            return parted(self._transport.pull(path), self._outputs[number])
+            return parted(self._transport.pull(path), model.outputs)
 
     def peak_bytes(self, artifact: Artifact, settings: Settings) -> int:
         """Peak memory that a model adds to a process that had none before, its file and inputs included."""
@@ -168,16 +199,17 @@ class BuiltinWorker(PhoneWorker):
             return taken
 
     def ask(self, request: Frame, *, timeout_s: float) -> Frame:
-        """Answer as a worker of this machine does; the runner itself tells that it lives, whatever the timeout."""
+        """Answer as a worker of this machine does."""
         self.require_alive()
         message = request.message
         number = message["session"]
         if message["do"] == "close":
-            self.process.ask(f"close {number}")
+            if number in self._models:
+                self.process.ask(f"close {self._models.pop(number).slot}")
             return Frame({})
         if request.arrays:
             self.feed(number, request.arrays)
-        latency_ns = self.run(number, message["repeat"])
+        latency_ns = self.run(number, message["repeat"], timeout_s)
         wanted = message["do"] == "run" and message.get("outputs", True)
         outputs = self.outputs(number) if wanted else {}
         return Frame({}, {"latency_ns": latency_ns, **{f"output:{name}": array for name, array in outputs.items()}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +52,23 @@ class AndroidDevice(WorkerDevice):
         lock_wait_s: float = 120.0,
         silence_s: float = 600.0,
     ) -> None:
-        self._transport = connect(identifier.partition(":")[2])
-        digest = hashlib.sha256(self._transport.serial.encode()).hexdigest()[:8]
-        super().__init__(f"{_PREFIX}{digest}", silence_s)
+        with ExitStack() as stack:
+            self._transport = stack.enter_context(connect(identifier.partition(":")[2]))
+            self._phone = read_phone(self._transport)
+            serial = self._phone.properties.get("ro.serialno") or self._transport.serial  # one phone, reached any way
+            super().__init__(f"{_PREFIX}{hashlib.sha256(serial.encode()).hexdigest()[:8]}", silence_s)
+            self._choose(runner, fetch)
+            stack.pop_all()
         self._lock = DeviceLock(self.id, wait_s=lock_wait_s)
-        self._phone = read_phone(self._transport)
+        self._energy = PhoneEnergy(self._transport)
+        self._told = False
+
+    def _choose(self, runner: str, fetch: bool) -> None:
+        """Choose what runs its models.
+
+        Raises:
+            DeviceError: nothing does on its processor.
+        """
         kind = self._phone.properties.get("ro.product.cpu.abi") or str(self._phone.facts()["architecture"])
         if kind not in runtime.MACHINES:
             known = ", ".join(runtime.MACHINES)
@@ -66,8 +79,6 @@ class AndroidDevice(WorkerDevice):
             BuiltinRunner(*about) if runner == BUILTIN else GoogleRunner(*about, path=runner, fetch=fetch)
         )
         self.formats, self.together = self._runner.formats, self._runner.together
-        self._energy = PhoneEnergy(self._transport)
-        self._told = False
 
     @staticmethod
     def identifiers() -> list[str]:
@@ -80,24 +91,25 @@ class AndroidDevice(WorkerDevice):
         return DeviceInfo(self.id, "android", self._phone.name(), self._phone.facts(), self._runner.versions())
 
     def state(self) -> Mapping[str, str | int | float]:
-        """Thermal status, temperatures, battery, clocks, governor and load."""
+        """Thermal status, temperatures, battery, screen, clocks, governor and load."""
         return read_state(self._transport, self._phone)
 
     def faults(
         self, before: Mapping[str, str | int | float], after: Mapping[str, str | int | float]
     ) -> Sequence[str]:
-        """Throttling, another governor, a charger that came or went."""
+        """Throttling, another governor, a charger that came or went, the screen."""
         return PhoneHost.faults(before, after)
 
     def prepare(self) -> None:
-        """Have the runner on this machine, and say once what is to be known of it.
+        """Have the runner on this machine, and say once how the phone is reached and what is to be known.
 
         Raises:
             DeviceError: it is not to be had.
         """
         self._runner.prepare()
-        if self._runner.note and not self._told:
-            _LOGGER.warning("%s: %s", self._phone.name(), self._runner.note)
+        if not self._told:
+            note = f"; {self._runner.note}" if self._runner.note else ""
+            _LOGGER.warning("%s: by %s%s", self._phone.name(), self._transport.way, note)
         self._told = True
 
     def hold(self) -> None:
@@ -144,7 +156,8 @@ class AndroidDevice(WorkerDevice):
         if len(workers) > 1 or not isinstance(worker, PhoneWorker):
             yield from super().time_all(turns)
             return
-        timed = worker.run_all([(session.number, repeat) for session, repeat in mine])
+        timeout_s = self.silence_s + sum(session.expected_s(repeat) for session, repeat in mine)
+        timed = worker.run_all([(session.number, repeat) for session, repeat in mine], timeout_s)
         for session, repeat in mine:
             yield session.take(timed, repeat)
 

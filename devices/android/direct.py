@@ -59,7 +59,6 @@ class DirectTransport(Transport):
         self._library = _library()
         self._wire = _Wire()
         self._asking = False
-        self._lost = ""
         self._hint = "; if it asks on its screen, accept the key"
         address = tcp_address(serial)
         self.way = "TCP" if address else "USB"
@@ -105,8 +104,8 @@ class DirectTransport(Transport):
     def pull(self, path: str) -> bytes:
         """Read a file."""
         stream = io.BytesIO()
-        most = min(2 * (self.size(path) or 0), LARGEST_FILE)  # what its sync protocol adds is less
-        with self.errors(_FILE_S, path, LONGEST_OUTPUT + most):
+        most = min(2 * (self.size(path) or 0), LARGEST_FILE) + LONGEST_OUTPUT
+        with self.errors(_FILE_S, path, most):
             self._device.pull(path, stream, transport_timeout_s=_FILE_S, read_timeout_s=_FILE_S)
         return stream.getvalue()
 
@@ -128,8 +127,7 @@ class DirectTransport(Transport):
         others: tuple[type[Exception], ...] = (*_all_of(known), OSError, struct.error, ValueError)
         silent = (known.AdbTimeoutError, known.TcpTimeoutException, TimeoutError)
         self._wire.left = most
-        if self._lost:  # what is left to be done, such as tidying up, would wait for nothing
-            raise DeviceError(self._lost, device=self.serial)
+        self.require()
         try:
             yield
         except known.DeviceAuthError as error:
@@ -137,7 +135,7 @@ class DirectTransport(Transport):
         except silent as error:
             if self._asking:
                 raise self._refused() from error
-            self._lost = text = f"{where}: did not answer for {timeout_s:.0f} s{self._hint}"
+            self.lost = text = f"{where}: did not answer for {timeout_s:.0f} s{self._hint}"
             raise DeviceError(text, device=self.serial) from error
         except known.UsbDeviceNotFoundError as error:
             text = "no phone on USB with debugging switched on (Settings, Developer options, USB debugging)"
@@ -149,7 +147,7 @@ class DirectTransport(Transport):
             if self._asking and isinstance(error, ConnectionError):
                 raise self._refused() from error
             text = f"{where}: {_says(error)}"
-            self._lost = text if isinstance(error, ConnectionError) else ""
+            self.lost = text if isinstance(error, ConnectionError) else ""
             raise DeviceError(text, device=self.serial) from error
         except _NO_ANSWER as error:
             text = f"answered with something that is no answer ({type(error).__name__})"

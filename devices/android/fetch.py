@@ -14,6 +14,7 @@ from pathlib import Path
 
 from netdyno.base.errors import DeviceError, InputError
 from netdyno.base.files import cache_folder, make_folder, write_atomic
+from netdyno.devices.android.runtime import ELF_MACHINES
 
 _LOGGER = logging.getLogger("netdyno")
 PUBLISHED = (
@@ -23,8 +24,6 @@ NAMES = {"aarch64": "android_aarch64_benchmark_model"}
 """What is published, by processor."""
 _TIMEOUT_S = 30
 _LARGEST = 256 << 20
-_MACHINES = {"aarch64": 183, "x86_64": 62}
-"""Numbers of processors in an ELF file's header."""
 
 
 def published(machine: str, *, fetch: bool) -> bytes:
@@ -41,8 +40,10 @@ def published(machine: str, *, fetch: bool) -> bytes:
         return _known(path)
     if not fetch:
         raise DeviceError(f"benchmark_model was not fetched yet, and may not be now; {other}")
-    data = _download(PUBLISHED + NAMES[machine], other)
-    _check(data, machine, PUBLISHED + NAMES[machine])
+    url = PUBLISHED + NAMES[machine]
+    data = _download(url, other)
+    if not _is_program(data, machine):  # the page that a network shows to whoever has not signed in
+        raise DeviceError(f"{url}: not a program for {machine}; {other}")
     make_folder(path.parent)
     # The digest first: a file without one is not taken for the one that was fetched.
     write_atomic(_digest_path(path), f"{hashlib.sha256(data).hexdigest()}  {path.name}\n")
@@ -70,16 +71,16 @@ def given(path: Path, machine: str) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    _check(data, machine, str(path))
+    if not _is_program(data, machine):
+        raise InputError(f"{path}: not a program for {machine}")
     return data
 
 
 def _known(path: Path) -> bytes:
-    data = path.read_bytes()
     try:
-        expected = _digest_path(path).read_text().split()[0]
+        data, expected = path.read_bytes(), _digest_path(path).read_text().split()[0]
     except (OSError, IndexError, UnicodeDecodeError):
-        expected = "unknown"
+        data, expected = b"", "unknown"
     if hashlib.sha256(data).hexdigest() != expected:
         raise DeviceError(f"{path} is not what was fetched: its sha256 is another; remove it to fetch it anew")
     return data
@@ -99,9 +100,9 @@ def _download(url: str, other: str) -> bytes:
     return data
 
 
-def _check(data: bytes, machine: str, source: str) -> None:
-    """Make sure that it is a program for that processor, or a script; raises InputError."""
-    if data.startswith(b"#!"):
-        return
-    if len(data) > _LARGEST or data[:4] != b"\x7fELF" or int.from_bytes(data[18:20], "little") != _MACHINES[machine]:
-        raise InputError(f"{source}: not a program for {machine}")
+def _is_program(data: bytes, machine: str) -> bool:
+    """Whether it is a program for that processor, or a script."""
+    number = int.from_bytes(data[18:20], "little")
+    return data.startswith(b"#!") or (
+        len(data) <= _LARGEST and data[:4] == b"\x7fELF" and number == ELF_MACHINES[machine]
+    )

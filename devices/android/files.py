@@ -10,6 +10,8 @@ from functools import cached_property
 from netdyno.devices.android.transport import FOLDER, Transport
 
 _PROGRAMS, _FILES = f"{FOLDER}/programs", f"{FOLDER}/files"
+_END_ALL = f"pkill -f ^{_PROGRAMS}/"
+"""End what an earlier run, or a call that was broken off, has left running."""
 _LISTED = re.compile(r"^ *(\d{1,12}) ([0-9a-f]{64})$", re.ASCII | re.MULTILINE)
 
 
@@ -27,8 +29,8 @@ class Files:
         Those that an earlier run left may be others, and are removed first.
         """
         if not self._cleared:
-            self._transport.script(f"rm -rf {_PROGRAMS} {FOLDER}/run-* {FOLDER}.*; true")
             self._cleared = True
+            self._transport.script(f"{_END_ALL}; rm -rf {_PROGRAMS} {FOLDER}/run-* {FOLDER}.*; true")
         missing = [name for name in programs if f"{_PROGRAMS}/{name}" not in self._there]
         for name in missing:
             self.bring(programs[name], f"{_PROGRAMS}/{name}", 0o755)
@@ -53,8 +55,8 @@ class Files:
 
     def remove(self) -> None:
         """Remove all of it."""
-        if self._there:
-            self._transport.script(f"rm -rf {FOLDER} {FOLDER}.*; true")
+        if self._cleared or self._there:
+            self._transport.script(f"{_END_ALL}; rm -rf {FOLDER} {FOLDER}.*; true")
             self._there.clear()
             self._left.clear()
             self._cleared = False

@@ -15,7 +15,7 @@ from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import ModelError, NetdynoError, WorkerLost
 from netdyno.devices.agents import understood
 from netdyno.devices.android import fetch
-from netdyno.devices.android.benchmark_log import Operators
+from netdyno.devices.android.benchmark_log import Operators, Summary
 from netdyno.devices.android.cores import Cluster
 from netdyno.devices.android.files import Files
 from netdyno.devices.android.process import parted
@@ -31,6 +31,8 @@ from netdyno.devices.workers import Loaded
 
 _PROGRAM = "benchmark_model"
 _MIB = 1 << 20
+_COARSE_BELOW_US = 200
+"""Half a µs is more than a quarter of a percent of that."""
 _MOST_BYTES = 1 << 50
 
 
@@ -143,8 +145,9 @@ class GoogleWorker(PhoneWorker):
             require_dtype(name, dtype)
         model = _Model(self._files.bring(artifact.data), inputs, outputs, settings)
         self._models[number] = model
-        if self._tool.feeds:
-            self._feed(model, default_inputs(inputs))
+        self._feed(model, default_inputs(inputs))
+        if not self._tool.shapes and any(side < 0 for _, sides, _ in found for side in sides):
+            raise ModelError("its inputs have open shapes, which this benchmark_model cannot be told")
         log, _ = self._tool.run(1, self._call(model))
         with understood(self._transport.serial):
             if log.load_us is None or log.first_us is None:
@@ -153,9 +156,7 @@ class GoogleWorker(PhoneWorker):
         return Loaded(inputs, reading, averaged=True)
 
     def _feed(self, model: _Model, arrays: Arrays) -> None:
-        if not self._tool.feeds:
-            raise ModelError("this benchmark_model takes no inputs and gives no outputs")
-        if any(not spec.shape for spec in model.inputs):
+        if self._tool.shapes and any(not spec.shape for spec in model.inputs):
             raise ModelError("benchmark_model cannot be told of an input without dimensions")
         files = [self._files.bring(np.ascontiguousarray(arrays[spec.name]).tobytes()) for spec in model.inputs]
         model.feed = Feed([spec.shape for spec in model.inputs], files)
@@ -168,10 +169,10 @@ class GoogleWorker(PhoneWorker):
     def _call(self, model: _Model, *flags: str, silence_s: float = SILENCE_S, writes: str = "") -> Call:
         return Call([*self._flags(model), *flags], self._prefix, silence_s, writes)
 
-    def run_all(self, turns: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
+    def run_all(self, turns: Sequence[tuple[int, int]], timeout_s: float) -> Iterator[NDArray[np.int64]]:
         """Latency of each model's inferences."""
         for number, repeat in turns:
-            yield self.run(number, repeat)
+            yield self.run(number, repeat, silence_s=timeout_s)
 
     def run(
         self, number: int, repeat: int, *flags: str, silence_s: float = SILENCE_S, writes: str = ""
@@ -180,8 +181,7 @@ class GoogleWorker(PhoneWorker):
         call = self._call(self._models[number], *flags, silence_s=silence_s, writes=writes)
         summary = self._tool.run(repeat, call)[0].summary
         assert summary is not None
-        us = summary.average_us if summary.median_us is None else summary.median_us
-        return np.full(repeat, max(round(1e3 * us), 0), np.int64)
+        return np.full(repeat, max(round(1e3 * typical_us(summary)), 1), np.int64)
 
     def profile(self, number: int, repeat: int) -> Operators:
         """Operators as the program's own profiler tells them."""
@@ -190,7 +190,7 @@ class GoogleWorker(PhoneWorker):
     def peak_bytes(self, artifact: Artifact, settings: Settings) -> int:
         """By how much the program's memory grows from its start until the model has run."""
         self.load(0, artifact, settings)
-        log, _ = self._tool.run(1, self._call(self._models.pop(0), "--report_peak_memory_footprint=true"))
+        log, _ = self._tool.run(1, self._call(self._models.pop(0)))
         with understood(self._transport.serial):
             if log.memory_mb is None or not 0 <= log.memory_mb * _MIB < _MOST_BYTES:
                 raise ValueError("no memory that a phone has")
@@ -206,6 +206,8 @@ class GoogleWorker(PhoneWorker):
             return Frame({})
         model = self._models[number]
         if request.arrays:
+            if not self._tool.feeds:
+                raise ModelError("this benchmark_model takes no inputs and gives no outputs")
             self._feed(model, request.arrays)
         if message["do"] != "run" or not message.get("outputs", True):
             return Frame({}, {"latency_ns": self.run(number, repeat, silence_s=timeout_s)})
@@ -223,3 +225,10 @@ class GoogleWorker(PhoneWorker):
         """Give the models up; a second call does nothing."""
         self._ended = True
         self._models.clear()
+
+
+def typical_us(summary: Summary) -> float:
+    """The median, where the program tells it; it tells whole µs, so of what is fast the mean is nearer the truth."""
+    median_us = summary.median_us
+    coarse = median_us is not None and median_us < _COARSE_BELOW_US and median_us.is_integer()
+    return summary.average_us if median_us is None or coarse else median_us

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from dataclasses import dataclass
 
 from netdyno.base.closing import Closing
@@ -52,19 +53,21 @@ class Loop(Closing):
             raise DeviceError(f"{self._serial}: the shell that reads energy is gone", device=self._serial)
         try:
             self._channel.send(b"\n")
-            answer = self._answer()
+            answer = self._answer(time.monotonic() + _SILENCE_S)
+        except TimeoutError as error:
+            raise DeviceError(f"{self._serial}: a reading does not end", device=self._serial) from error
         except EOFError as error:
             text = f"{self._serial}: the shell that reads energy has ended"
             raise DeviceError(text, device=self._serial) from error
         self.alive = True
         return answer
 
-    def _answer(self) -> Answer:
-        first, lines = self._channel.line(), []
+    def _answer(self, deadline_s: float) -> Answer:
+        first, lines = self._channel.line(deadline_s), []
         found = re.fullmatch(rf"{self._mark} (\d{{1,12}}\.\d{{1,6}})", first, re.ASCII)
         if found is None:
             raise MeasurementInvalid(f"{self._serial}: tells no time, but {first[:60]!r}", device=self._serial)
-        while (line := self._channel.line()) != self._mark:
+        while (line := self._channel.line(deadline_s)) != self._mark:
             lines.append(line)
             if len(lines) > _MOST_LINES:
                 raise DeviceError(f"{self._serial}: a reading does not end", device=self._serial)

@@ -20,7 +20,11 @@ _COMMANDS = {
     "cpus": "nproc",
     "properties": "getprop",
 }
-_CHANGING = {"battery": "dumpsys battery", "thermal": "dumpsys thermalservice"}
+_CHANGING = {
+    "battery": "dumpsys battery",
+    "thermal": "dumpsys thermalservice",
+    "screen": "dumpsys deviceidle get screen",
+}
 _PROPERTIES = {
     "android": "ro.build.version.release",
     "build": "ro.build.id",
@@ -75,22 +79,25 @@ class PhoneHost(Host):
         return sorted(found.items())
 
     def state(self) -> dict[str, str | int | float]:
-        """What may change while measuring: thermal status, temperatures, battery, beside what any Linux tells."""
+        """What may change while measuring: heat, battery and screen, beside what any Linux tells."""
         return (
             super().state()
             | parse_thermal(self.said.get("thermal", ""))
             | parse_battery(self.said.get("battery", ""))
+            | parse_screen(self.said.get("screen", ""))
         )
 
     @staticmethod
     def faults(before: State, after: State) -> list[str]:
-        """What holds for any machine, and throttling, and a charger that came or went."""
+        """What holds for any machine, and throttling, a charger that came or went, the screen."""
         faults = Host.faults(before, after)
         worst = max(_status(before), _status(after))
         if worst > 0:
             faults.append(f"throttled by heat ({THROTTLED[worst]})")
         if before.get("plugged") != after.get("plugged"):
             faults.append("it was plugged in or out")
+        if before.get("screen") != after.get("screen"):
+            faults.append("its screen went on or off")
         return faults
 
 
@@ -191,6 +198,12 @@ def parse_thermal(text: str) -> dict[str, str | int | float]:
         if sane:
             found[name] = max(sane)
     return found
+
+
+def parse_screen(text: str) -> dict[str, str | int | float]:
+    """Whether the screen is on, as ``dumpsys deviceidle get screen`` tells it."""
+    said = {"true": 1, "false": 0}.get(text.strip())
+    return {} if said is None else {"screen": said}
 
 
 def _integer(text: str | None) -> int | None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import secrets
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,8 +20,12 @@ from netdyno.devices.android.transport import FOLDER, Transport
 from netdyno.devices.signature import Tensor
 from netdyno.devices.worker import Crashed
 
-MOST_TOGETHER = 64
-"""How many requests it takes at once."""
+MOST_MODELS, MOST_TOGETHER = 4096, 64
+"""How many models it keeps, and how many requests it takes at once."""
+TIMEOUT_S = 600.0
+"""How long it may work on what it is asked, unless more is to be expected."""
+_LONGEST_REASON = 300
+_GONE = "its process is gone; open it again"
 SILENCE_S = 12.0
 """The runner says that it lives every five seconds."""
 CRASHES = (132, 134, 135, 136, 139)
@@ -44,77 +49,90 @@ class RunnerProcess:
         self._transport = transport
         self.folder = f"{FOLDER}/run-{secrets.token_hex(8)}"
         self._ended: WorkerLost | None = None
+        self._removed = False
         transport.script(f"mkdir -p {self.folder}").check(f"{transport.serial}: {self.folder}")
         program = [f"{programs}/{loader}", "--library-path", programs, f"{programs}/runner", f"{programs}/{LIBRARY}"]
-        start = shlex.join([*prefix, *program])
-        self._channel = transport.open(f"{start} 2>{self.folder}/errors; c=$?; echo; echo ended:$c", SILENCE_S)
-        said = self._answer()
+        errors = f"{self.folder}/errors"
+        told = f"c=$?; echo; echo ended:$c $(tail -n 1 {errors} | head -c {_LONGEST_REASON})"
+        self._channel = transport.open(f"{shlex.join([*prefix, *program])} 2>{errors}; {told}", SILENCE_S)
+        (said,) = self._exchange("", 1, SILENCE_S)
         if "ready" not in said:
-            raise DeviceError(f"{transport.serial}: the runner does not start: {said.get('refused', said)}")
+            self.end()
+            raise DeviceError(f"{transport.serial}: the runner does not start: {_reason(said)}")
 
     @property
     def alive(self) -> bool:
         """Whether it can be asked."""
         return self._ended is None
 
-    def ask(self, request: str) -> dict[str, Any]:
-        """What it answers to a line.
-
-        Raises:
-            ModelError: the library refuses what was asked.
-            Crashed: native code crashed.
-            WorkerLost: the runner has ended otherwise.
-            DeviceError: the phone is lost.
-        """
-        (said,) = self.ask_all([request])
+    def ask(self, request: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+        """What it answers to a line; raises as :meth:`ask_all` does."""
+        (said,) = self.ask_all([request], timeout_s)
         return said
 
-    def ask_all(self, requests: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def ask_all(self, requests: Sequence[str], timeout_s: float = TIMEOUT_S) -> Iterator[dict[str, Any]]:
         """What it answers to several lines, which it does one after the other without a word in between.
 
         Raises:
             ModelError: the library refuses that one.
             Crashed: native code crashed, on any of them.
-            WorkerLost: the runner has ended otherwise.
+            WorkerLost: the runner has ended otherwise, or works for longer than ``timeout_s`` and was given up.
             DeviceError: the phone is lost.
         """
         if self._ended is not None:
             raise self._ended
         lines = [f"batch {len(requests)}", *requests] if len(requests) > 1 else requests
-        with contextlib.suppress(EOFError):  # it has said why, which is read next
-            self._channel.send("".join(f"{line}\n" for line in lines).encode())
-        # All of them are read, whatever one of them says: the next request must not find them.
-        for said in [self._answer() for _ in requests]:
+        for said in self._exchange("".join(f"{line}\n" for line in lines), len(requests), timeout_s):
             if "refused" in said:
-                raise ModelError(str(said["refused"])[:300])
+                raise ModelError(_reason(said))
             yield said
 
-    def _answer(self) -> dict[str, Any]:
+    def _exchange(self, text: str, count: int, timeout_s: float) -> list[dict[str, Any]]:
+        """All answers to a text; if they are not read to the end, it is given up: the next would be another's."""
+        deadline_s = time.monotonic() + timeout_s
         try:
-            line = self._channel.line()
+            with contextlib.suppress(EOFError):  # it has said why, which is read next
+                if text:
+                    self._channel.send(text.encode())
+            return [self._answer(deadline_s) for _ in range(count)]
+        except TimeoutError as error:
+            raise self._give_up(f"the runner did not answer for {timeout_s:.0f} s") from error
         except EOFError as error:
-            raise self._lost("-1") from error
+            raise self._give_up("the runner has ended") from error
+        except BaseException:
+            self._give_up(_GONE)
+            raise
+
+    def _answer(self, deadline_s: float) -> dict[str, Any]:
+        line = self._channel.line(deadline_s)
         if line.startswith("ended:"):
-            raise self._lost(line.removeprefix("ended:"))
+            code, _, says = line.removeprefix("ended:").partition(" ")
+            crashed = code.isdecimal() and int(code) in CRASHES
+            text = f"the runner {'crashed' if crashed else 'has ended'} (exit code {code[:5]})"
+            text += f": {says[:_LONGEST_REASON]}" if says else ""
+            raise Crashed(text) if crashed else WorkerLost(text)
         with understood(self._transport.serial):
             said = json.loads(line)
             if not isinstance(said, dict):
                 raise ValueError("no object")
             return said
 
-    def _lost(self, code: str) -> WorkerLost:
+    def _give_up(self, why: str) -> WorkerLost:
+        self._ended = WorkerLost(why)
         self._channel.close()
-        crashed = code.isdecimal() and int(code) in CRASHES
-        text = "the runner crashed" if crashed else "the runner has ended"
-        self._ended = (Crashed if crashed else WorkerLost)(f"{text} (exit code {code[:5]})")
         return self._ended
 
     def end(self) -> None:
         """End it, and remove what it has left; a second call does nothing."""
         if self._ended is None:
-            self._ended = WorkerLost("its process is gone; open it again")
-            self._channel.close()
-        self._transport.script(f"rm -rf {self.folder}; true")
+            self._give_up(_GONE)
+        if not self._removed:
+            self._removed = True
+            self._transport.script(f"rm -rf {self.folder}; true")
+
+
+def _reason(said: Mapping[str, Any]) -> str:
+    return str(said.get("refused", said))[:_LONGEST_REASON]
 
 
 def tensors(said: Sequence[Any]) -> list[Tensor]:

@@ -26,7 +26,7 @@ class PhoneWorker(WorkerBase):
     def load(self, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Load an artifact as the model of that number; raises as :meth:`WorkerDevice.load_model` does."""
 
-    def run_all(self, turns: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.int64]]:
+    def run_all(self, turns: Sequence[tuple[int, int]], timeout_s: float) -> Iterator[NDArray[np.int64]]:
         """Latencies in ns of several models, by number and how often each runs, one after the other."""
         raise DeviceError("no models are kept here")
 

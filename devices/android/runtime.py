@@ -19,6 +19,8 @@ from netdyno.base.files import cache_folder
 
 MACHINES = {"arm64-v8a": "aarch64", "aarch64": "aarch64", "x86_64": "x86_64"}
 """Processors by the names that phones and kernels have for them."""
+ELF_MACHINES = {"aarch64": 183, "x86_64": 62}
+"""Numbers of processors in an ELF file's header."""
 LIBRARY = "libLiteRt.so"
 _LOADERS = {"aarch64": "ld-linux-aarch64.so.1", "x86_64": "ld-linux-x86-64.so.2"}
 _LIBRARIES = (

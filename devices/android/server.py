@@ -78,7 +78,7 @@ class ServerTransport(Transport):
         """Start a line of shell, and talk to it while it runs."""
         stack = ExitStack()
         stream = stack.enter_context(self._open(f"exec:{line}", silence_s))
-        return _ServerChannel(self.serial, stack, stream, silence_s)
+        return _ServerChannel(self, stack, stream, silence_s)
 
     def push(self, data: bytes, path: str, mode: int = 0o644) -> None:
         """Write a file, its folders included."""
@@ -95,6 +95,7 @@ class ServerTransport(Transport):
 
     def pull(self, path: str) -> bytes:
         """Read a file."""
+        most = min(2 * (self.size(path) or 0), LARGEST_FILE) + LONGEST_OUTPUT
         with self._open("sync:", _FILE_S) as stream:
             name = path.encode()
             stream.sendall(_SYNC.pack(b"RECV", len(name)) + name)
@@ -103,7 +104,7 @@ class ServerTransport(Transport):
                 kind, length = _SYNC.unpack(_read(stream, _SYNC.size))
                 if kind == b"DONE":
                     return bytes(data)
-                if kind != b"DATA" or length > _PIECE or len(data) > LARGEST_FILE:
+                if kind != b"DATA" or length > _PIECE or len(data) > most:
                     raise self._failed(stream, kind, length, path)
                 data += _read(stream, length)
 
@@ -123,10 +124,22 @@ class ServerTransport(Transport):
     @contextmanager
     def _open(self, service: str, timeout_s: float) -> Iterator[socket.socket]:
         """A stream to a service of the phone."""
-        with _errors(self.serial, timeout_s), _server(timeout_s) as stream:
+        self.require()
+        with self.errors(timeout_s), _server(timeout_s) as stream:
             _request(stream, f"host:transport:{self.serial}", self.serial)
             _request(stream, service, self.serial)
             yield stream
+
+    @contextmanager
+    def errors(self, timeout_s: float) -> Iterator[None]:
+        """Errors of a stream as netdyno's own."""
+        try:
+            yield
+        except TimeoutError as error:
+            self.lost = f"{self.serial}: did not answer for {timeout_s:.0f} s"
+            raise DeviceError(self.lost, device=self.serial) from error
+        except (OSError, struct.error, ValueError) as error:
+            raise DeviceError(f"{self.serial}: the connection broke: {error}", device=self.serial) from error
 
     def _failed(self, stream: socket.socket, kind: bytes, length: int, path: str) -> DeviceError:
         says = f"answered {kind!r}"
@@ -138,34 +151,23 @@ class ServerTransport(Transport):
 class _ServerChannel(Channel):
     """A stream to a service of a phone, which is kept open."""
 
-    def __init__(self, serial: str, stack: ExitStack, stream: socket.socket, silence_s: float) -> None:
-        super().__init__(serial)
-        self._stack, self._stream, self._silence_s = stack, stream, silence_s
+    def __init__(self, phone: ServerTransport, stack: ExitStack, stream: socket.socket, silence_s: float) -> None:
+        super().__init__(phone.serial)
+        self._phone, self._stack, self._stream, self._silence_s = phone, stack, stream, silence_s
 
     def send(self, data: bytes) -> None:
         """Write to the command."""
-        with _errors(self._serial, self._silence_s):
+        with self._phone.errors(self._silence_s):
             self._stream.sendall(data)
 
     def receive(self) -> bytes:
         """Some of what it has written, nothing if it has ended."""
-        with _errors(self._serial, self._silence_s):
+        with self._phone.errors(self._silence_s):
             return self._stream.recv(_PIECE)
 
     def close(self) -> None:
         """End it; a second call does nothing."""
         self._stack.close()
-
-
-@contextmanager
-def _errors(serial: str, timeout_s: float) -> Iterator[None]:
-    """Errors of a stream as netdyno's own."""
-    try:
-        yield
-    except TimeoutError as error:
-        raise DeviceError(f"{serial}: did not answer for {timeout_s:.0f} s", device=serial) from error
-    except (OSError, struct.error, ValueError) as error:
-        raise DeviceError(f"{serial}: the connection broke: {error}", device=serial) from error
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from netdyno.base.errors import DeviceError, ModelError
+from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.android.benchmark_log import Log, Operators, parse_log, parse_operators
 from netdyno.devices.android.benchmark_proto import parse_profile
 from netdyno.devices.android.process import CRASHES
@@ -20,6 +20,7 @@ SILENCE_S = 600.0
 """How long a call may take beyond what is expected of it."""
 _START_S = 120.0
 _WARM_UP = 3
+_SIGNALLED = 128
 _FLAG = re.compile(r"--([a-z]\w{1,60})", re.ASCII)
 _DELEGATES = {"litert": "use_xnnpack", "litert-gpu": "use_gpu", "litert-nnapi": "use_nnapi"}
 _FAILURES = ("error", "fail", "abort", "not found", "cannot", "invalid", "unsupported")
@@ -87,6 +88,11 @@ class BenchmarkTool:
         """Whether it takes inputs and gives outputs."""
         return {"input_layer_value_files", "output_filepath"} <= self.flags
 
+    @property
+    def shapes(self) -> bool:
+        """Whether it can be told the shapes of inputs."""
+        return {"input_layer", "input_layer_shape"} <= self.flags
+
     def delegate(self, runtime: str) -> str:
         """The flag that has a runtime's delegate run a model.
 
@@ -104,6 +110,7 @@ class BenchmarkTool:
         Raises:
             ModelError: it fails, in its own words.
             Crashed: it crashed.
+            WorkerLost: it was killed.
             DeviceError: the phone is lost, or it tells nothing of ``repeat`` inferences.
         """
         told = [f"--num_runs={repeat}", "--min_secs=0", f"--max_secs={LONGEST_S}"]
@@ -115,6 +122,8 @@ class BenchmarkTool:
         done = self._transport.script(f"{before}{command} 2>&1", _START_S + call.silence_s)
         if done.code in CRASHES:
             raise Crashed(f"benchmark_model crashed (exit code {done.code})")
+        if done.code > _SIGNALLED:  # it need not be the model's fault: the system ends what takes much memory
+            raise WorkerLost(f"benchmark_model was killed (exit code {done.code})")
         if done.code:
             raise ModelError(f"benchmark_model: {_reason(done.out)}")
         try:

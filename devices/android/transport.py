@@ -6,9 +6,11 @@ or a property is hostile until proven otherwise.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 import shlex
+import time
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -69,15 +71,16 @@ class Channel(Closing):
             DeviceError: the phone is lost, or silent for too long.
         """
 
-    def line(self) -> str:
-        """The next line that is not empty.
+    def line(self, deadline_s: float = math.inf) -> str:
+        """The next line that is not empty, by a moment of ``time.monotonic()``.
 
         Raises:
+            TimeoutError: there was none, though it may have written empty ones.
             EOFError: the command has ended.
             DeviceError: the phone is lost, or silent for too long.
         """
         searched = 0
-        while True:
+        while time.monotonic() < deadline_s:
             end = self._read.find(b"\n", searched)
             if end >= 0:
                 line = self._read[:end].decode(errors="replace").strip()
@@ -93,6 +96,7 @@ class Channel(Closing):
             if not part:
                 raise EOFError
             self._read += part
+        raise TimeoutError
 
 
 class Transport(Closing):
@@ -100,6 +104,13 @@ class Transport(Closing):
 
     serial: str
     way: str
+    lost: str = ""
+    """How it was lost; what is left to be done then, such as tidying up, would wait for nothing."""
+
+    def require(self) -> None:
+        """Make sure that it was not lost; raises DeviceError."""
+        if self.lost:
+            raise DeviceError(self.lost, device=self.serial)
 
     @abstractmethod
     def execute(self, line: str, timeout_s: float) -> bytes:

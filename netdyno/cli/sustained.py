@@ -65,7 +65,8 @@ def _print(artifact: Artifact, device: Any, report: Sustained, points: Sequence[
         ("slower by", f"{report.slowdown_pct:.1f} %"),
         ("slower by 5 % from", since),
     ]
-    rows += [(name, f"{points[0].state[name]:g} -> {points[-1].state.get(name, 0):g}") for name in points[0].state]
+    first, last = points[0].state, points[-1].state
+    rows += [(name, f"{first[name]:g} -> {last[name]:g}") for name in first if name in last]
     print_table((artifact.name, f"{report.seconds:.0f} s on {device.id}"), rows)
     say(f"{_curve([point.latency_ms for point in points])}  latency, from {format_ms(_least(points))} up")
     for fault in report.faults:

@@ -149,6 +149,7 @@ def test_profiles_a_model_s_operators(models, file_format, tmp_path):
     assert "operators" not in whole.stderr + whole.stdout
 
 
+@pytest.mark.slow
 def test_fits_models_to_a_table_s_networks(tmp_path):
     assert run("profile", SPACE, "--budget", "25s", "--out", "t", cwd=tmp_path).returncode == 0
     result = run("fit", "t", "--target", "latency", "--json", cwd=tmp_path)

@@ -15,7 +15,8 @@ from netdyno.profiler.cost.evidence import Group, fit_groups
 from netdyno.profiler.cost.fit import COST_MODELS, cross_validate, fit_cost
 from netdyno.profiler.work import Work, work
 
-METHODS = ("additive", "few-sample", "linear", "linear-svr", "ridge", "stacked", "structural", "svr")
+QUICK, SLOW = ("additive", "few-sample", "linear", "ridge", "structural", "svr"), ("linear-svr", "stacked")
+METHODS = (*QUICK, *SLOW)
 
 
 def _additive(space: Any, seed: int = 0) -> np.ndarray:
@@ -43,7 +44,7 @@ def test_costs_that_add_up_are_recovered(name: str, samples: int) -> None:
     assert ((low <= truth) & (truth <= high)).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_every_method_beats_the_mean(method: str, narrow: Any) -> None:
     X, other = narrow.sample(150, seed=3), narrow.sample(200, seed=4)
     y, truth = (1e5 + narrow.macs(each) / 10 + narrow.params(each) for each in (X, other))

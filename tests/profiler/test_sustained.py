@@ -42,7 +42,7 @@ def test_a_single_point() -> None:
 
 def test_on_a_device(cpu: CpuDevice) -> None:
     points = list(sustain(write(lower(Overhead()), "tflite"), cpu, Settings(), 2.5))
-    assert len(points) in (2, 3)
+    assert 2 <= len(points) <= 4
     assert points[0].inferences > 100
     assert all(point.latency_ms > 0 for point in points)
     assert [point.seconds for point in points] == sorted(point.seconds for point in points)

@@ -147,7 +147,7 @@ static void load(Model *m, int threads, int profiled, const char *path) {
     CALL("LiteRtGetNumSignatureInputs", signature, &m->count[0]);
     CALL("LiteRtGetNumSignatureOutputs", signature, &m->count[1]);
     if (failed) { refuse(failed, status); return; }
-    if (m->count[0] > TENSORS || m->count[1] > TENSORS) { refuse("too many inputs or outputs", 0); return; }
+    if (m->count[0] > TENSORS || m->count[1] > TENSORS) { failed = "too many inputs or outputs"; refuse(failed, 0); return; }
     printf("{\"load_ns\": %lld", (long long)took);
     for (int side = 0; side < 2; side++) {
         printf(", \"%s\": [", side ? "outputs" : "inputs");

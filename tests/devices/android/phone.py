@@ -78,9 +78,9 @@ class Phone:
 
     def dress(self, **said: str) -> None:
         """The programs of a phone that is well, or says otherwise."""
-        told = {"getprop": PROPERTIES, "battery": BATTERY, "thermalservice": THERMAL} | said
+        told = {"getprop": PROPERTIES, "battery": BATTERY, "thermalservice": THERMAL, "deviceidle": "true"} | said
         self.program("getprop", f"cat <<'END'\n{told['getprop']}\nEND")
-        services = "\n".join(f"{name}) cat <<'END'\n{told[name]}\nEND\n;;" for name in ("battery", "thermalservice"))
+        services = "\n".join(f"{name}) cat <<'END'\n{told[name]}\nEND\n;;" for name in told if name != "getprop")
         self.program("dumpsys", f'case "$1" in\n{services}\nesac')
 
     def program(self, name: str, text: str) -> None:

@@ -193,6 +193,7 @@ def test_no_library(start: Any) -> None:
     assert runner.close() == 1
 
 
+@pytest.mark.slow
 def test_it_says_that_it_lives(start: Any, network: Artifact, tmp_path: Path) -> None:
     """And ends with who has asked."""
     (tmp_path / "model").write_bytes(network.data)

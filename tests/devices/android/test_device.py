@@ -56,6 +56,7 @@ class TestAndroid:
         assert phone_of_class.serial not in info.id
         state = device.state()
         assert (state["battery_percent"], state["battery_c"], state["plugged"]) == (75.0, 31.2, 1)
+        assert state["screen"] == 1
         assert (state["thermal_status"], state["cpu_c"], state["skin_c"]) == (0, 43.25, 33.1)
 
     def test_the_same_outputs_as_here(self, device: AndroidDevice, model: Any) -> None:
@@ -127,12 +128,15 @@ def test_another_runner_of_the_same_size_is_not_kept(phone: Any, cases: list[Cas
 def test_throttling_and_chargers_are_faults(phone: Any) -> None:
     with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
         before = device.state()
-        phone.dress(
-            thermalservice="Thermal Status: 2\n", battery="x:\n  USB powered: false\n  level: 5\n  scale: 10\n"
-        )
+        off = "x:\n  USB powered: false\n  level: 5\n  scale: 10\n"
+        phone.dress(thermalservice="Thermal Status: 2\n", battery=off, deviceidle="false")
         after = device.state()
         assert device.faults(before, before) == []
-        assert device.faults(before, after) == ["throttled by heat (moderate)", "it was plugged in or out"]
+        assert device.faults(before, after) == [
+            "throttled by heat (moderate)",
+            "it was plugged in or out",
+            "its screen went on or off",
+        ]
 
 
 def test_a_phone_of_another_processor(phone: Any) -> None:

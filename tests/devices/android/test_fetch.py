@@ -78,7 +78,7 @@ def test_what_is_not_to_be_had(place: type[Place], monkeypatch: pytest.MonkeyPat
     with pytest.raises(DeviceError, match="no benchmark_model is published for Android on x86_64"):
         fetch.published("x86_64", fetch=True)
     place.content = b"<html>Sign in to this network</html>"
-    with pytest.raises(InputError, match="not a program for aarch64"):
+    with pytest.raises(DeviceError, match="not a program for aarch64; --runner FILE"):
         fetch.published("aarch64", fetch=True)
     assert fetch.cached("aarch64") is None, "nothing of it is kept"
     monkeypatch.setattr(fetch, "PUBLISHED", "http://127.0.0.1:1/")

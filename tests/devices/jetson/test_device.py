@@ -68,6 +68,7 @@ class TestJetsonConformance(DeviceConformance):
     """The shipped suite, on a board's tree."""
 
 
+@pytest.mark.slow
 class TestJetsonOverSshConformance(DeviceConformance):
     """The shipped suite, on a board's tree at the other end of a connection."""
 

@@ -80,6 +80,7 @@ class TestTensorRtConformance(DeviceConformance):
         assert len(profile.whole_us) == 20
 
 
+@pytest.mark.slow
 class TestOverSshConformance(DeviceConformance):
     """The same at the other end of a connection, where the driver's package is sent with the agent."""
 
