@@ -115,7 +115,7 @@ class ServerTransport(Transport):
             stream.sendall(_SYNC.pack(b"STAT", len(name)) + name)
             kind, mode, size, _ = struct.unpack("<4sIII", _read(stream, 16))
             if kind != b"STAT":
-                raise DeviceError(f"{self.serial}: answered {kind!r} to STAT", device=self.serial)
+                raise DeviceError(f"{self.serial}: {path}: answered {kind!r} to STAT", device=self.serial)
             return size if mode else None
 
     def close(self) -> None:
