@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,6 +127,26 @@ def test_logs(prefix: str) -> None:
     assert (log.graph, log.load_us, log.first_us, log.memory_mb) == ("net.tflite", 6395, 2761, 40.8281)
     table = "\n".join(prefix + line for line in (TITLE + text(XNNPACK)).splitlines())
     assert shown(parse_operators(table).main) == WANTED
+
+
+def test_inferences_that_all_took_the_same() -> None:
+    """They have no average, and the warm-up's is not theirs."""
+    warm, run, total = (
+        "count=3 first=5 curr=5 min=5 max=6 avg=5.003 std=0",
+        "count=50 curr=5(all same)",
+        "Inference (avg): 5",
+    )
+    summary = parse_log("\n".join([warm, run, total])).summary
+    assert summary is not None
+    assert (summary.count, summary.average_us, summary.std_us) == (50, 5, 0)
+
+
+def test_long_lines_take_no_longer_than_long() -> None:
+    for piece in ("Graph: [", "=", "= ", "count=1 "):
+        began = time.monotonic()
+        parse_log(piece * 200_000)
+        parse_operators(piece * 200_000)
+        assert time.monotonic() - began < 10
 
 
 PIECES = st.sampled_from(

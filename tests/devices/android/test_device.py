@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -15,11 +16,14 @@ from hypothesis import strategies as st
 
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.android import runtime
+from netdyno.devices.android.builtin import BuiltinWorker
 from netdyno.devices.android.device import AndroidDevice
 from netdyno.devices.android.find import connect
 from netdyno.devices.android.phone import parse_battery, parse_properties, parse_thermal
+from netdyno.devices.android.process import MOST_MODELS
 from netdyno.devices.android.transport import FOLDER
 from netdyno.devices.cpu import CpuDevice
+from netdyno.devices.device import Settings
 from netdyno.devices.testing import Case, DeviceConformance
 
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
@@ -39,6 +43,12 @@ def runners(device: AndroidDevice) -> list[str]:
 @pytest.fixture(scope="class")
 def device(phone_of_class: Any) -> Iterator[AndroidDevice]:
     with AndroidDevice(f"android:{phone_of_class.serial}", runner="builtin") as device:
+        yield device
+
+
+@pytest.fixture
+def device_here(phone: Any) -> Iterator[AndroidDevice]:
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
         yield device
 
 
@@ -79,6 +89,35 @@ class TestAndroid:
         device.restart()
         with device.open(cases[0].artifact) as again:
             cases[0].check(again.run(cases[0].inputs), repeat=1)
+
+
+def test_more_sessions_than_the_runner_keeps_at_once(device_here: AndroidDevice, cases: list[Case]) -> None:
+    """Numbers of sessions go on for ever, those of the runner begin anew."""
+    device_here._numbers = itertools.count(MOST_MODELS - 1)
+    for _ in range(3):
+        with device_here.open(cases[0].artifact) as session:
+            cases[0].check(session.run(cases[0].inputs), repeat=1)
+
+
+def test_what_it_was_given_up_for_is_not_the_next_one_s(device_here: AndroidDevice, cases: list[Case]) -> None:
+    """A runner whose answer was not read answers nothing any more."""
+    session = device_here.open(cases[0].artifact)
+    worker = session.worker
+    assert isinstance(worker, BuiltinWorker)
+    with pytest.raises(WorkerLost, match="did not answer for 0 s"):
+        worker.run(session.number, 10**6, timeout_s=0.01)
+    assert not worker.alive
+    with pytest.raises(WorkerLost):
+        session.time(1)
+    device_here.restart()
+    with device_here.open(cases[0].artifact) as again:
+        cases[0].check(again.run(cases[0].inputs), repeat=1)
+
+
+def test_why_a_runner_ended(device_here: AndroidDevice, cases: list[Case]) -> None:
+    """In its own last words."""
+    with pytest.raises(DeviceError, match=r"has ended \(exit code \d+\): .*taskset"):
+        device_here.open(cases[0].artifact, Settings(cores="63"))
 
 
 def test_nothing_is_left(phone: Any, cases: list[Case]) -> None:

@@ -11,9 +11,11 @@ from typing import Any
 import ai_edge_litert
 import pytest
 
-from netdyno.base.errors import DeviceError, InputError, ModelError
+from netdyno.base.errors import DeviceError, InputError, ModelError, WorkerLost
 from netdyno.devices.android import runtime
+from netdyno.devices.android.benchmark_log import Summary
 from netdyno.devices.android.device import AndroidDevice
+from netdyno.devices.android.google import typical_us
 from netdyno.devices.android.tool import BenchmarkTool, Call
 from netdyno.devices.device import Settings, open_device
 from netdyno.devices.testing import Case, DeviceConformance
@@ -66,6 +68,31 @@ class TestGoogle:
     def test_open_shapes_that_are_given(self, device: AndroidDevice, model: Any) -> None:
         with pytest.raises(ModelError, match="open"):
             device.open(model("dynamic-tflite"))
+
+
+@pytest.mark.parametrize(
+    ("summary", "us"),
+    [
+        (Summary(50, 3.4, 0.5, 3.0), 3.4),
+        (Summary(50, 0.42, 0.1, 0.0), 0.42),
+        (Summary(50, 2942.0, 50.0, 2781.0), 2781.0),
+        (Summary(50, 2942.0, 50.0), 2942.0),
+        (Summary(50, 3.4, 0.5, 3.25), 3.25),
+    ],
+)
+def test_a_median_of_whole_us_is_too_coarse_for_what_is_fast(summary: Summary, us: float) -> None:
+    assert typical_us(summary) == us
+
+
+def test_one_that_the_system_ended(phone: Any, tmp_path: Path) -> None:
+    """It need not be the model's fault."""
+    path = tmp_path / "tool"
+    path.write_text('#!/bin/sh\n[ "$1" = --help ] && echo "--graph --num_runs" && exit 1\nkill -KILL $$\n')
+    path.chmod(0o755)
+    with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
+        tool = BenchmarkTool(device._transport, str(path))
+        with pytest.raises(WorkerLost, match="was killed"):
+            tool.run(4, Call([]))
 
 
 @pytest.mark.parametrize("form", ["proto", "csv", "text"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from netdyno.base.errors import DeviceError
 from netdyno.devices.android import runtime
 from netdyno.devices.android.build_runner import build
+from netdyno.devices.android.process import MOST_MODELS, MOST_TOGETHER, SILENCE_S
 
 HERE = Path(runtime.__file__).parent / "runner"
 
@@ -21,6 +23,14 @@ def test_it_is_built_byte_for_byte(machine: str) -> None:
     assert built == (HERE / f"runner-{machine}").read_bytes(), "run devices/android/build_runner.py"
     assert hashlib.sha256(built).hexdigest() in (HERE / "SHA256SUMS").read_text()
     assert len(built) < 20_000
+
+
+def test_both_ends_agree() -> None:
+    source = (HERE / "runner.c").read_text()
+    assert f"TOGETHER = {MOST_TOGETHER}," in source
+    assert f"MODELS = {MOST_MODELS}," in source
+    (beat_s,) = re.findall(r"BEAT_S = (\d+)", source)
+    assert 2 * int(beat_s) < SILENCE_S
 
 
 def test_another_one_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
