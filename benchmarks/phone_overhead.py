@@ -44,9 +44,9 @@ class Process(RunnerProcess):
         with counted("starting"):
             super().__init__(*about)
 
-    def ask_all(self, requests: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def ask_all(self, requests: Sequence[str], *about: Any) -> Iterator[dict[str, Any]]:
         with counted("asking"):
-            answers = list(super().ask_all(requests))
+            answers = list(super().ask_all(requests, *about))
         for said in answers:
             worked = (sum(said.get("ns", ())) + said.get("load_ns", 0)) / 1e9
             spent["working"] += worked

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.artifact import Artifact
+from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.agents import understood
 from netdyno.devices.android import runtime
@@ -133,21 +133,32 @@ class BuiltinWorker(PhoneWorker):
             raise
 
     def _load(self, number: int, slot: int, artifact: Artifact, settings: Settings, how: str) -> Loaded:
-        said = self.process.ask(f"{how} {slot} {settings.threads} {self._files.bring(artifact.data)}")
+        requests = [f"{how} {slot} {settings.threads} {self._files.bring(artifact.data)}"]
+        if artifact.inputs:  # what the model will say most likely; asked for at once
+            guess = concrete([(spec.name, spec.shape, spec.dtype) for spec in artifact.inputs], {})
+            self._models[number] = _Model(slot, [spec.name for spec in guess], [])
+            requests += self._first(number, guess)
+        answers = self.process.ask_all(requests)
+        said = next(answers)
         with understood(self._transport.serial):
             found, outputs = tensors(said["inputs"]), tensors(said["outputs"])
             load_ms = float(said["load_ns"]) / 1e6
-        shapes = {spec.name: spec.shape for spec in artifact.inputs}
         if any(side <= 0 for _, sides, _ in found for side in sides):
             raise ModelError("its inputs have open shapes, which netdyno's runner does not take")
-        inputs = concrete(found, shapes)
+        inputs = concrete(found, {spec.name: spec.shape for spec in artifact.inputs})
         for name, _, dtype in outputs:
             require_dtype(name, dtype)
         self._models[number] = _Model(slot, [spec.name for spec in inputs], outputs)
-        _, first = self.process.ask_all([self._feeding(number, default_inputs(inputs)), f"run {slot} 1"])
+        if inputs != artifact.inputs:
+            answers = self.process.ask_all(self._first(number, inputs))
+        _, first = answers
         with understood(self._transport.serial):
             first_ms = float(first["ns"][0]) / 1e6
         return Loaded(inputs, LoadReading(load_ms, first_ms))
+
+    def _first(self, number: int, inputs: Sequence[TensorSpec]) -> list[str]:
+        """The requests that feed a model its default inputs, and run it for the first time."""
+        return [self._feeding(number, default_inputs(inputs)), f"run {self._models[number].slot} 1"]
 
     def feed(self, number: int, arrays: Arrays) -> None:
         """Set all inputs of a model."""
