@@ -72,6 +72,11 @@ def test_the_drivers_counters() -> None:
     assert len(chosen) == 7 and not any(rail.startswith(("VSYS", "L")) for rail in chosen.values())
 
 
+def test_later_generations_call_their_clusters_otherwise() -> None:
+    names = ["S4M_VDD_CPU0", "S3M_VDD_CPU1", "S2M_VDD_CPU2", "S2S_VDD_G3D", "VSYS_PWR_MODEM"]
+    assert list(compute_rails(names).values()) == names[:4]
+
+
 def test_the_hals_counters() -> None:
     assert sum(parse_hal(HAL)[rail] for rail in compute_rails(parse_hal(HAL)).values()) == pytest.approx(1230.25)
 
