@@ -255,13 +255,17 @@ class Bench:
 
     def _visit(self, names: list[str]) -> None:
         """Visit candidates that are ready, and empty their list."""
-        timed = iter(self._device.time_all([(self._sessions[name], self._repeats[name]) for name in names]))
+        timed = self._timed(names)
         for name in names:
             with self._survive(name, alone=len(names) == 1):
                 self._keep(name, next(timed))
             if name not in self._repeats:
                 break  # their process is gone, and with it the others' sessions
         names.clear()
+
+    def _timed(self, names: list[str]) -> Iterator[NDArray[np.int64]]:
+        """Their latencies; whatever a device raises, it is when the first of them is asked for."""
+        yield from self._device.time_all([(self._sessions[name], self._repeats[name]) for name in names])
 
     def _keep(self, name: str, latency_ns: NDArray[np.int64]) -> None:
         if self._sessions[name].averaged:  # what is told of all of them is one reading
