@@ -24,6 +24,7 @@ def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*NETDYNO, *words], cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
 
 
+@pytest.mark.slow
 def test_a_space_and_a_model(ssh_server: Any, tmp_path: Path) -> None:
     device = ("--device", ssh_server.address())
     done = run("profile", SPACE, *device, "--budget", "10s", "--json", cwd=tmp_path)

@@ -106,7 +106,14 @@ def device(phone: Any) -> Iterator[AndroidDevice]:
         yield device
 
 
-@pytest.mark.parametrize("way", ["odpm", "battery", pytest.param("battery through a server", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "odpm",
+        pytest.param("battery", marks=pytest.mark.slow),
+        pytest.param("battery through a server", marks=pytest.mark.slow),
+    ],
+)
 def test_a_known_load(way: str, phone: Any, model: Any, request: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The energy of a real runner's work, next to which a writer moves the sensors' files."""
     unplug(phone)

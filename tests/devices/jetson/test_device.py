@@ -164,6 +164,7 @@ def test_power_of_the_rails(tmp_path: Path) -> None:
         assert mean_power_w(device, tmp_path, 3.0) == pytest.approx(6.0, rel=0.05)
 
 
+@pytest.mark.slow
 def test_power_of_the_rails_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
     write(tmp_path, FILES)
     ssh_server.configure_client(NETDYNO_ROOT=str(tmp_path))
@@ -227,6 +228,7 @@ def test_power_as_tegrastats_prints_it(tmp_path: Path, monkeypatch: pytest.Monke
         assert list(device.meter_problems()) == []
 
 
+@pytest.mark.slow
 def test_power_as_tegrastats_prints_it_over_ssh(tmp_path: Path, ssh_server: Any) -> None:
     write(tmp_path, {MODEL: "NVIDIA Jetson Nano Developer Kit"})
     tegrastats(tmp_path / "bin", LINE)

@@ -58,6 +58,7 @@ class TestConformance(DeviceConformance):
             yield device
 
 
+@pytest.mark.slow
 class TestTensorRtConformance(DeviceConformance):
     """``trtexec`` as found on the PATH, nothing else changed."""
 
