@@ -25,12 +25,12 @@ from netdyno.devices.workers import Loaded, WorkerDevice
 AGENT = "netdyno.devices.agent.main"
 CPU, CUDA = "cpu", "cuda"
 _TENSORRT = "tensorrt"
-_LONGEST_US = 1e12
+LONGEST_US = 1e12
 _NO_ANSWER = (
     AttributeError, IndexError, KeyError, MemoryError, OverflowError, RecursionError, TypeError, ValueError
 )  # fmt: skip
 """What taking an answer apart makes of one that is none."""
-_MOST_BYTES = 1 << 50
+MOST_BYTES = 1 << 50
 _MARGIN_S = 60.0
 
 
@@ -102,7 +102,7 @@ class AgentDevice(WorkerDevice):
         said = worker.ask(Frame(message, arrays | default_inputs(inputs)), timeout_s=self.silence_s).message
         with understood(self.connection.target):
             taken = int(said["bytes"])
-            if not 0 <= taken < _MOST_BYTES:
+            if not 0 <= taken < MOST_BYTES:
                 raise ValueError("memory that no machine has")
             return taken
 
@@ -118,7 +118,7 @@ class AgentDevice(WorkerDevice):
             said = session.ask({"do": "operators"}, inferences).message
             with understood(self.connection.target):
                 told = [(str(name), float(mean_us)) for name, mean_us in said["operators"]]
-                if not told or not all(0 <= mean_us < _LONGEST_US for _, mean_us in told):
+                if not told or not all(0 <= mean_us < LONGEST_US for _, mean_us in told):
                     raise ValueError("times that nothing takes")
             whole_us = (session.time(inferences) / 1e3).tolist()
         operators = [OperatorTimes("layer", name, "TensorRT", latency_us=[mean_us]) for name, mean_us in told]

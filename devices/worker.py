@@ -19,7 +19,7 @@ from netdyno.devices.wire import Frame, receive, send
 
 _END_S = 0.5
 _TAIL_BYTES = 8192
-_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
 class Crashed(WorkerLost):
@@ -183,7 +183,7 @@ def python_worker(module: str, *arguments: str, on_stdout: bool = False) -> Work
 
 def _death(code: int, last_line: str) -> WorkerLost:
     says = f": {last_line}" if last_line else ""
-    if -code in _CRASHES:
+    if -code in CRASHES:
         return Crashed(f"crashed with {signal.Signals(-code).name}{says}")
     end = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
     return WorkerLost(f"the worker process {end}{says}")

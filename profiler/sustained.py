@@ -64,15 +64,15 @@ def sustain(
     with device.open(artifact, settings) as session:
         repeat = _repeat(session)
         before = device.state()
-        began = time.monotonic()
-        while (elapsed := time.monotonic() - began) < duration_s:
+        began, elapsed = time.monotonic(), 0.0
+        while not elapsed or elapsed < duration_s:  # one point at least
             latency_ns = _work(session, repeat)
             latency_ms = float(np.median(latency_ns)) / 1e6
             after = device.state()
             told = {name: float(after[name]) for name in TELLING if isinstance(after.get(name), int | float)}
             progress("sustained", int(elapsed), int(duration_s), f"{latency_ms:.4g} ms")
             yield Point(elapsed, latency_ms, len(latency_ns), told, "; ".join(device.faults(before, after)))
-            before = after
+            before, elapsed = after, time.monotonic() - began
         progress("sustained", 1, 1)
 
 

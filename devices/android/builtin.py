@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
-from netdyno.devices.agents import understood
+from netdyno.devices.agents import LONGEST_US, MOST_BYTES, understood
 from netdyno.devices.android import runtime
 from netdyno.devices.android.process import (
     MOST_MODELS,
@@ -34,8 +34,6 @@ from netdyno.devices.signature import Tensor
 from netdyno.devices.wire import Frame
 from netdyno.devices.workers import Loaded
 
-_MOST_BYTES = 1 << 50
-_LONGEST_US = 1e12
 _PLAIN, _PROFILED = 0, 1
 """Numbers of the models that profiling takes."""
 
@@ -186,7 +184,7 @@ class BuiltinWorker(PhoneWorker):
         said = self.process.ask(f"events {self._models[number].slot} {repeat}")
         with understood(self._transport.serial):
             events = [(str(tag), int(kind), int(elapsed_us)) for tag, kind, elapsed_us in said["events"]]
-            if not all(0 <= elapsed_us < _LONGEST_US for _, _, elapsed_us in events):
+            if not all(0 <= elapsed_us < LONGEST_US for _, _, elapsed_us in events):
                 raise ValueError("times that nothing takes")
         add_events(operators, events)
 
@@ -205,7 +203,7 @@ class BuiltinWorker(PhoneWorker):
         after = self.process.ask("memory")
         with understood(self._transport.serial):
             taken = int(after["bytes"]) - int(before["bytes"])
-            if not 0 <= taken < _MOST_BYTES:
+            if not 0 <= taken < MOST_BYTES:
                 raise ValueError("memory that no phone has")
             return taken
 

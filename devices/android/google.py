@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import ModelError, NetdynoError, WorkerLost
-from netdyno.devices.agents import understood
+from netdyno.devices.agents import MOST_BYTES, understood
 from netdyno.devices.android import fetch
 from netdyno.devices.android.benchmark_log import Operators, Summary
 from netdyno.devices.android.cores import Cluster
@@ -33,7 +33,6 @@ _PROGRAM = "benchmark_model"
 _MIB = 1 << 20
 _COARSE_BELOW_US = 200
 """Half a µs is more than a quarter of a percent of that."""
-_MOST_BYTES = 1 << 50
 
 
 class GoogleRunner(PhoneRunner):
@@ -192,7 +191,7 @@ class GoogleWorker(PhoneWorker):
         self.load(0, artifact, settings)
         log, _ = self._tool.run(1, self._call(self._models.pop(0)))
         with understood(self._transport.serial):
-            if log.memory_mb is None or not 0 <= log.memory_mb * _MIB < _MOST_BYTES:
+            if log.memory_mb is None or not 0 <= log.memory_mb * _MIB < MOST_BYTES:
                 raise ValueError("no memory that a phone has")
             return int(log.memory_mb * _MIB)
 

@@ -18,7 +18,7 @@ from netdyno.devices.agents import understood
 from netdyno.devices.android.runtime import LIBRARY
 from netdyno.devices.android.transport import FOLDER, Transport
 from netdyno.devices.signature import Tensor
-from netdyno.devices.worker import Crashed
+from netdyno.devices.worker import CRASHES, Crashed
 
 MOST_MODELS, MOST_TOGETHER = 4096, 64
 """How many models it keeps, and how many requests it takes at once."""
@@ -28,8 +28,8 @@ _LONGEST_REASON = 300
 _GONE = "its process is gone; open it again"
 SILENCE_S = 12.0
 """The runner says that it lives every five seconds."""
-CRASHES = (132, 134, 135, 136, 139)
-"""Exit codes of a shell whose program was ended by SIGILL, SIGABRT, SIGBUS, SIGFPE or SIGSEGV."""
+CRASHED = tuple(128 + number for number in CRASHES)
+"""Exit codes of a shell whose program crashed."""
 _ELEMENTS = {
     1: "float32", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8", 10: "float16", 11: "float64"
 }  # fmt: skip
@@ -107,7 +107,7 @@ class RunnerProcess:
         line = self._channel.line(deadline_s)
         if line.startswith("ended:"):
             code, _, says = line.removeprefix("ended:").partition(" ")
-            crashed = code.isdecimal() and int(code) in CRASHES
+            crashed = code.isdecimal() and int(code) in CRASHED
             text = f"the runner {'crashed' if crashed else 'has ended'} (exit code {code[:5]})"
             text += f": {says[:_LONGEST_REASON]}" if says else ""
             raise Crashed(text) if crashed else WorkerLost(text)

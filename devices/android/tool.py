@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.android.benchmark_log import Log, Operators, parse_log, parse_operators
 from netdyno.devices.android.benchmark_proto import parse_profile
-from netdyno.devices.android.process import CRASHES
+from netdyno.devices.android.process import CRASHED
 from netdyno.devices.android.transport import Transport
 from netdyno.devices.worker import Crashed
 
@@ -120,7 +120,7 @@ class BenchmarkTool:
         # What an earlier call has written must not be taken for this one's.
         before = f"rm -f {shlex.quote(call.writes)}; " if call.writes else ""
         done = self._transport.script(f"{before}{command} 2>&1", _START_S + call.silence_s)
-        if done.code in CRASHES:
+        if done.code in CRASHED:
             raise Crashed(f"benchmark_model crashed (exit code {done.code})")
         if done.code > _SIGNALLED:  # it need not be the model's fault: the system ends what takes much memory
             raise WorkerLost(f"benchmark_model was killed (exit code {done.code})")

@@ -35,6 +35,10 @@ def test_one_that_recovers() -> None:
     assert summarize(curve([10.0] * 30 + [15.0] * 30 + [10.0] * 40)).slower_from_s is None
 
 
+def test_the_shortest_time_is_a_point(cpu: CpuDevice) -> None:
+    assert len(list(sustain(write(lower(Overhead()), "tflite"), cpu, Settings(), 1e-9))) == 1
+
+
 def test_a_single_point() -> None:
     report = summarize(curve([10.0]))
     assert (report.seconds, report.slowdown_pct, report.slower_from_s) == (0.0, 0.0, None)
