@@ -148,7 +148,7 @@ class SshServer:
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nPidFile {folder}/pid\n"
             f"AuthorizedKeysFile {folder}/user.pub\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
             "MaxStartups 100\nAcceptEnv NETDYNO_ROOT LD_LIBRARY_PATH STUB_GPUS\n"
-            f"SetEnv XDG_CACHE_HOME={folder}/cache\n"
+            f"SetEnv XDG_CACHE_HOME={folder}/cache HOME={folder}\n"  # no start-up file of the user's own shell
         )
         self.configure_client()
         (folder / "bin").mkdir()

@@ -79,6 +79,8 @@ class SshWorker(Worker):
             return super().exchange(request, timeout_s)
         except DeviceError as error:
             text = str(error).removeprefix(f"{self.target}: ")
+            if isinstance(error.__cause__, TimeoutError):
+                text = f"did not answer for {timeout_s:.0f} s; see whether `ssh {self.target} true` returns at once"
             raise DeviceError(f"{self.target}: {text}") from error
 
     def ended(self, code: int, last_line: str) -> DeviceError:

@@ -171,6 +171,14 @@ class TestWhatGoesWrong:
         with pytest.raises(DeviceError, match="no ssh on this machine"):
             open_device("ssh://host/cpu")
 
+    def test_a_start_that_hangs(self, ssh_server: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        hanging = tmp_path / "python"
+        hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+        hanging.chmod(0o755)
+        monkeypatch.setattr("netdyno.devices.ssh.device.CONNECT_S", 1.0)
+        with pytest.raises(DeviceError, match=r"did not answer for 1 s; see whether `ssh .* true` returns"):
+            open_device(ssh_server.address(python=str(hanging)))
+
     def test_a_changed_host_key(self, ssh_server: Any) -> None:
         known = ssh_server.folder / "known"
         before = known.read_text() if known.exists() else ""
