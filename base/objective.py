@@ -1,4 +1,4 @@
-"""What a search optimises: a named, vectorised value and its direction."""
+"""What a search optimises and keeps to: named, vectorised values, their directions and limits."""
 
 from __future__ import annotations
 
@@ -20,8 +20,26 @@ class Objective:
     evaluate: Callable[[Any], Any]
 
 
+@dataclass(frozen=True)
+class Constraint:
+    """A limit on a function of a population: at most ``limit``, or at least that where ``upper`` is false."""
+
+    name: str
+    evaluate: Callable[[Any], Any]
+    limit: float
+    upper: bool = True
+
+    def violation(self, X: Any) -> Any:
+        """How far each architecture is beyond the limit, ``(n,) float64`` in the value's unit; 0 where it is kept."""
+        values = self.evaluate(X)
+        return (values - self.limit if self.upper else self.limit - values).clip(min=0.0)
+
+    def __str__(self) -> str:
+        return f"{self.name} {'<=' if self.upper else '>='} {self.limit:g}"
+
+
 class Optimisable(ABC):
-    """Anything callable on a population that a search can take as an objective.
+    """Anything callable on a population that a search can take as an objective or keep within a limit.
 
     ``name`` carries the unit. ``ceiling`` is the largest value there can be (100 for percentages): maximising
     ``v`` means minimising ``ceiling - v``, which ``complement`` names.
@@ -42,3 +60,11 @@ class Optimisable(ABC):
     def maximize(self) -> Objective:
         """This value, the larger the better."""
         return Objective(self.complement or f"negative_{self.name}", lambda X: self.ceiling - self(X))
+
+    def at_most(self, limit: float) -> Constraint:
+        """Architectures whose value is this or less."""
+        return Constraint(self.name, self, limit)
+
+    def at_least(self, limit: float) -> Constraint:
+        """Architectures whose value is this or more."""
+        return Constraint(self.name, self, limit, upper=False)

@@ -41,17 +41,17 @@ def ranks(F: Floats, enough: int | None = None) -> NDArray[np.int64]:
 
 def non_dominated(F: Floats) -> NDArray[np.int64]:
     """Positions of the rows of ``F (n, m)`` that no row dominates, ascending; of equal rows only the first."""
+    if F.shape[1] == 2:
+        return _staircase(F)
     _, first = np.unique(F, axis=0, return_index=True)
     first = np.sort(first)
-    if F.shape[1] == 2:
-        return _staircase(F, first)
     kept: NDArray[np.int64] = first[~dominance(F[first]).any(axis=0)]
     return kept
 
 
-def _staircase(F: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _staircase(F: Floats) -> NDArray[np.int64]:
     """Two objectives: sorted by the first, a row stands on the front if its second is the best so far."""
-    order = rows[np.lexsort((F[rows, 1], F[rows, 0]))]
+    order = np.lexsort((F[:, 1], F[:, 0]))  # stable: of equal rows the first comes first
     second = F[order, 1]
     best_before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]])
     return np.sort(order[second < best_before])

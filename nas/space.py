@@ -90,6 +90,13 @@ class Space(ABC):
         """The same space at input sizes between its own; None where there are no such sizes."""
         return None
 
+    def parts(self) -> NDArray[np.int64]:
+        """Which genes stand together in the network, ``(levels, genes)`` numbers of parts, coarse to fine.
+
+        Crossover exchanges whole parts. By default each gene stands for itself.
+        """
+        return np.arange(len(self.cardinalities))[None]
+
     def check(self, X: Any) -> Population:
         """``X`` as a population of this space; a single architecture becomes a population of one.
 

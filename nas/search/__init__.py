@@ -1,17 +1,26 @@
-"""Searchers, one a file; each registers under the entry point group ``netdyno.searchers``."""
+"""Searchers, one a file; each registers under the entry point group ``netdyno.searchers``.
+
+A searcher is a function of an :class:`~netdyno.nas.search.evaluator.Evaluator` and a seed, with options of its own.
+It asks for scores of populations as long as there are evaluations left; what it finds, the evaluator remembers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from netdyno.base.errors import InputError
-from netdyno.base.objective import Objective
+from netdyno.base.objective import Constraint, Objective
 from netdyno.base.progress import Progress, silent
 from netdyno.base.registry import Registry
+from netdyno.nas.search.evaluator import Evaluator, Spent
 from netdyno.nas.search.front import Front
-from netdyno.nas.space import Space
+from netdyno.nas.search.journal import Journal
+from netdyno.nas.search.problem import Problem, make_problem
+from netdyno.nas.space import Population, Space, format_space
 
 SEARCHERS = Registry("search method", "netdyno.searchers")
 
@@ -23,21 +32,48 @@ def search(
     evaluations: int = 100_000,
     seed: int = 0,
     progress: Progress = silent,
+    *,
+    constraints: Sequence[Constraint] = (),
+    start: Population | None = None,
+    journal: Path | None = None,
+    identity: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Front:
     """Search a space for the architectures that no other beats in every objective.
 
+    ``start (n, genes)`` are architectures to begin with, such as the front of another search. ``journal`` is a
+    file that keeps every evaluation: the same search again goes on from it. ``identity`` says what the objectives
+    stand on, so that another search's journal is not taken for this one's.
+
     Raises:
         UnknownName: no such method.
-        InputError: fewer than one evaluation or objective, or an option that the method does not take.
+        InputError: no objective, fewer than one evaluation, an option that the method does not take, constraints that
+            no architecture keeps to, or a journal of another search.
     """
     searcher = SEARCHERS.load(method)
-    if evaluations < 1 or not objectives:
-        raise InputError("a search needs at least one objective and one evaluation")
-    fixed = {"evaluations": evaluations, "seed": seed, "progress": progress}
-    try:
-        call = signature(searcher).bind(space, list(objectives), **fixed, **options)
-    except TypeError as error:
-        raise InputError(f"search method {method}: {error}") from error
-    front: Front = searcher(*call.args, **call.kwargs)
-    return front
+    problem = make_problem(space, objectives, constraints)
+    if evaluations < 1:
+        raise InputError("a search needs at least one evaluation")
+    given = None if start is None else space.canonical(start)
+    if constraints:
+        feasible = problem.feasible(seed)
+        given = feasible[None] if given is None else given
+    named = {"method": method, "seed": seed, "options": options, **(identity or {})}
+    with nullcontext() if journal is None else Journal(journal, problem, _identity(problem, named)) as kept:
+        evaluate = Evaluator(problem, evaluations, given, kept, progress)
+        try:
+            call = signature(searcher).bind(evaluate, seed=seed, **options)
+        except TypeError as error:
+            raise InputError(f"search method {method}: {error}") from error
+        with suppress(Spent):
+            searcher(*call.args, **call.kwargs)
+    return evaluate.front()
+
+
+def _identity(problem: Problem, named: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "space": format_space(problem.space),
+        "objectives": [objective.name for objective in problem.objectives],
+        "constraints": [str(constraint) for constraint in problem.constraints],
+        **named,
+    }

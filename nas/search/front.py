@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_text, write_atomic
-from netdyno.base.objective import Objective
 from netdyno.nas import pareto
 from netdyno.nas.space import Population, Space
 
@@ -25,7 +24,8 @@ class Front:
     """Non-dominated architectures, sorted by the first objective.
 
     ``X``: ``(n, genes)`` int64, canonical. ``F``: ``(n, objectives)`` float64, all minimised, named by
-    ``objectives``; accuracy stands there as error.
+    ``objectives``; accuracy stands there as error. ``growth``: every point that was non-dominated when it came,
+    ``(k, 1 + objectives)``, with how many evaluations had been made then.
     """
 
     space: Space
@@ -33,6 +33,7 @@ class Front:
     X: Population
     F: Floats
     evaluations: int
+    growth: Floats = field(default_factory=lambda: np.empty((0, 0)), repr=False)
 
     def hypervolume(self, ref: Sequence[float]) -> float:
         """Exact hypervolume up to the reference point ``ref``, one value an objective.
@@ -78,47 +79,3 @@ def load_front(path: Path, space: Space) -> Front:
     if not np.isfinite(values).all():
         raise InputError(f"{path}: holds objectives that are not finite")
     return Front(space, objectives, X, values, evaluations=0)
-
-
-class Evaluator:
-    """Evaluates populations on objectives, remembers the non-dominated ones, and keeps to the evaluation count."""
-
-    def __init__(self, space: Space, objectives: Sequence[Objective], evaluations: int) -> None:
-        self.space = space
-        self._names = tuple(objective.name for objective in objectives)
-        self._functions: list[Callable[[Population], Floats]] = [objective.evaluate for objective in objectives]
-        self._limit = evaluations
-        self.spent = 0
-        self._X: Population = np.empty((0, len(space.cardinalities)), np.int64)
-        self._F = np.empty((0, len(objectives)))
-
-    @property
-    def left(self) -> int:
-        """Evaluations that remain."""
-        return self._limit - self.spent
-
-    def __call__(self, X: Population) -> Floats:
-        """Objectives ``(n, m)`` of ``X (n, genes)``.
-
-        Raises:
-            InputError: an objective is not a number.
-        """
-        F = np.stack([np.asarray(function(X), float) for function in self._functions], axis=1)
-        if not np.isfinite(F).all():
-            row, column = np.argwhere(~np.isfinite(F))[0]
-            raise InputError(f"{self._names[column]} of an architecture is {F[row, column]}")
-        self.spent += len(X)
-        both_X, both_F = np.concatenate([self._X, X]), np.concatenate([self._F, F])
-        kept = pareto.non_dominated(both_F)
-        self._X, self._F = both_X[kept], both_F[kept]
-        return F
-
-    @property
-    def best(self) -> Floats:
-        """Objectives of the non-dominated architectures so far, ``(n, m)``."""
-        return self._F
-
-    def front(self) -> Front:
-        """The non-dominated architectures so far."""
-        order = np.lexsort(self._F.T[::-1])
-        return Front(self.space, self._names, self.space.canonical(self._X[order]), self._F[order], self.spent)

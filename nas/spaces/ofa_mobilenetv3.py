@@ -88,6 +88,13 @@ class OfaMobileNetV3(Space):
         always = np.ones((len(population), UNITS + 1), np.bool_)
         return np.concatenate([present, present, always], axis=1)
 
+    def parts(self) -> NDArray[np.int64]:
+        """Units with their depths, then blocks; depths and resolution are parts of their own there, ``(2, 46)``."""
+        blocks, units = np.arange(UNITS * UNIT_BLOCKS), np.arange(UNITS)
+        of_units = np.concatenate([blocks // UNIT_BLOCKS, blocks // UNIT_BLOCKS, units, [UNITS]])
+        of_blocks = np.concatenate([blocks, blocks, len(blocks) + units, [len(blocks) + UNITS]])
+        return np.stack([of_units, of_blocks])
+
     def uniform(self, kernel: int, expansion: int, depth: int, resolution: int) -> Population:
         """The architecture ``(46,)`` whose blocks are all alike.
 
