@@ -42,6 +42,7 @@ from netdyno.report import write_report
 from netdyno.runs import (
     BUNDLES,
     FRONT,
+    GROWTH,
     MEASURED,
     REPORT,
     Run,
@@ -57,7 +58,7 @@ LOG = logging.getLogger("netdyno")
 DATA = "digits"
 RUNTIMES = ("onnxruntime", "litert")
 ACCURACIES = "accuracy.csv"
-OUTPUTS = {"tables", "supernet", ACCURACIES, RUN, FRONT, MEASURED, BUNDLES, REPORT}
+OUTPUTS = {"tables", "supernet", ACCURACIES, RUN, FRONT, GROWTH, MEASURED, BUNDLES, REPORT}
 
 
 @dataclass(frozen=True)

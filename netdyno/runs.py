@@ -4,6 +4,8 @@
 
     run.json        space, method, seed, objectives, table, supernet, data, conditions
     front.csv       the predicted front: objectives, then genes
+    growth.csv      every point that was on the front when it came: evaluations until then, objectives
+    journal.sqlite  every evaluation, from which the same search goes on
     measured.csv    points of the front evaluated for real, predictions beside them
     bundles/NAME/   the winners
     report.html
@@ -14,12 +16,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_text, write_atomic
@@ -30,6 +33,8 @@ from netdyno.nas.space import Space, make_space
 
 DESCRIPTOR = "run.json"
 FRONT = "front.csv"
+GROWTH = "growth.csv"
+JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
 BUNDLES = "bundles"
 REPORT = "report.html"
@@ -80,6 +85,9 @@ def write_run(path: Path, descriptor: dict[str, Any], front: Front) -> None:
     space = {"name": front.space.name, **front.space.parameters}
     (path / MEASURED).unlink(missing_ok=True)
     front.save(path / FRONT)
+    columns = ["evaluations", *front.objectives]
+    growth = pd.DataFrame(front.growth.reshape(-1, len(columns)), columns=columns).astype({"evaluations": int})
+    write_atomic(path / GROWTH, growth.to_csv(index=False, lineterminator="\n"))
     write_atomic(path / DESCRIPTOR, json.dumps({"space": space, **descriptor}, indent=2) + "\n")
 
 
@@ -105,7 +113,21 @@ def load_run(path: Path) -> Run:
         space = make_space(**descriptor["space"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a run: {error}") from error
-    return Run(path, descriptor, space, load_front(path / FRONT, space), _load_measured(path / MEASURED))
+    front = load_front(path / FRONT, space)
+    front = replace(front, growth=_load_growth(path / GROWTH, front.objectives))
+    return Run(path, descriptor, space, front, _load_measured(path / MEASURED))
+
+
+def _load_growth(path: Path, objectives: Sequence[str]) -> NDArray[np.float64]:
+    columns = ["evaluations", *objectives]
+    rows = read_rows(path, columns) if path.exists() else []
+    try:
+        growth = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(-1, len(columns))
+    except ValueError as error:
+        raise InputError(f"{path}: not how a front grew: {error}") from error
+    if not np.isfinite(growth).all():
+        raise InputError(f"{path}: holds values that are not finite")
+    return growth
 
 
 def _load_measured(path: Path) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from netdyno.base.errors import InputError
 from netdyno.base.objective import Constraint, Objective
 from netdyno.base.progress import Progress, silent
@@ -50,7 +52,7 @@ def search(
         InputError: no objective, fewer than one evaluation, an option that the method does not take, constraints that
             no architecture keeps to, or a journal of another search.
     """
-    searcher = SEARCHERS.load(method)
+    searcher = find_searcher(method, options)
     problem = make_problem(space, objectives, constraints)
     if evaluations < 1:
         raise InputError("a search needs at least one evaluation")
@@ -61,13 +63,25 @@ def search(
     named = {"method": method, "seed": seed, "options": options, **(identity or {})}
     with nullcontext() if journal is None else Journal(journal, problem, _identity(problem, named)) as kept:
         evaluate = Evaluator(problem, evaluations, given, kept, progress)
-        try:
-            call = signature(searcher).bind(evaluate, seed=seed, **options)
-        except TypeError as error:
-            raise InputError(f"search method {method}: {error}") from error
-        with suppress(Spent):
-            searcher(*call.args, **call.kwargs)
+        # Populations are small matrices: several threads of a BLAS cost more than they bring.
+        with suppress(Spent), threadpool_limits(1, user_api="blas"):
+            searcher(evaluate, seed=seed, **options)
     return evaluate.front()
+
+
+def find_searcher(method: str, options: Mapping[str, Any]) -> Any:
+    """The searcher of a name.
+
+    Raises:
+        UnknownName: no such method.
+        InputError: an option that it does not take.
+    """
+    searcher = SEARCHERS.load(method)
+    try:
+        signature(searcher).bind(None, seed=0, **options)
+    except TypeError as error:
+        raise InputError(f"search method {method}: {error}") from error
+    return searcher
 
 
 def _identity(problem: Problem, named: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,9 @@ class Journal:
         if found is None:
             self._database.execute("INSERT INTO search VALUES (?)", (identity,))
         elif found[0] != identity:
-            raise InputError(f"{self._path.parent}: holds another search; choose another folder, or start afresh")
+            raise InputError(
+                f"{self._path.parent}: holds another search; choose another folder, or forget it with --fresh"
+            )
 
     def _read(self, problem: Problem) -> tuple[Population, np.ndarray[Any, np.dtype[np.float64]]]:
         genes, scores = [], []

@@ -51,18 +51,20 @@ class Variation:
         return np.where(generator.random(X.shape) < rate, fresh, X)
 
     def _hash(self, X: Population) -> NDArray[np.int64]:
-        return np.matmul(X, self._salt)
+        return np.asarray(X @ self._salt, np.int64)
 
     @cached_property
     def _salt(self) -> NDArray[np.int64]:
         """Random odd numbers: equal sums, modulo 2⁶⁴, are equal architectures but for chances of 10⁻¹⁵."""
-        return np.random.default_rng(0).integers(-(2**62), 2**62, len(self.space.cardinalities)) * 2 + 1
+        salt = np.random.default_rng(0).integers(-(2**62), 2**62, len(self.space.cardinalities))
+        return 2 * salt + 1
 
 
 def tournament(fitness: Floats, n: int, generator: np.random.Generator) -> NDArray[np.int64]:
     """Positions of ``n`` winners of binary tournaments."""
     a, b = generator.integers(len(fitness), size=(2, n))
-    return np.where(fitness[a] < fitness[b], a, b)
+    winners: NDArray[np.int64] = np.where(fitness[a] < fitness[b], a, b)
+    return winners
 
 
 def published(space: Space) -> Variation:

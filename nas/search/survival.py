@@ -102,13 +102,15 @@ def _departures(F: Floats, n: int) -> Floats:
         left[alive[worst]] = step
         alive = np.delete(alive, worst)
     share = _contributions(scaled[alive])
-    left[alive] = steps + np.where(np.isinf(share), 1.0, share / (1.0 + share))
+    left[alive] = steps + 1 - 1 / (1 + share)
     return left
 
 
 def _contributions(F: Floats) -> Floats:
     """Hypervolume that each row of one front ``(n, m)`` adds; the ends of two objectives are never to be lost."""
-    if F.shape[1] != 2:
+    if F.shape[1] == 1:
+        return np.full(len(F), np.inf)
+    if F.shape[1] > 2:
         import moocore
 
         added: Floats = np.asarray(moocore.hv_contributions(F, ref=np.full(F.shape[1], 1.1)))

@@ -15,11 +15,11 @@ import typer
 from typer.exceptions import TyperException
 
 from netdyno.base.errors import InputError, NetdynoError
-from netdyno.cli import demo, devices, export, fit, profile, report, search, table, train
+from netdyno.cli import compare, demo, devices, export, fit, profile, report, search, table, train
 
 OUR_FAULT = 70
 INTERRUPTED = 130
-RESUMABLE = {"demo", "profile"}
+RESUMABLE = {"demo", "profile", "search"}
 
 app = typer.Typer(
     name="netdyno",
@@ -40,6 +40,7 @@ app.add_typer(table.app, name="table")
 app.command("fit")(fit.fit)
 app.command("train")(train.train)
 app.command("search")(search.search)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("verify")(export.verify)
 app.command("report")(report.report)

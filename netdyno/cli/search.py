@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,55 +11,84 @@ import typer
 from netdyno.cli.console import Json, emit, print_table, progress, say
 
 if TYPE_CHECKING:
-    from netdyno.base.objective import Objective
-    from netdyno.base.progress import Progress
-    from netdyno.nas.accuracy.accuracy import Accuracy
-    from netdyno.nas.space import Space
-
-PREDICTOR_SAMPLES = 160
-COSTS = {"latency": "latency_ms", "memory": "memory_bytes", "energy": "energy_mj"}
-COUNTS = ("macs", "params", "peak_activation_bytes")
+    from netdyno.nas.search.front import Front
+    from netdyno.nas.space import Population, Space
 
 
 def search(
     space: Annotated[str, typer.Argument(help="A space, e.g. ofa-mobilenetv3:width=1.2,resolutions=160/192/224.")],
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
-    table: Annotated[Path | None, typer.Option(help="Lookup table for latency, memory, energy.")] = None,
+    table: Annotated[Path | None, typer.Option(help="Lookup table for latency, memory, energy, power.")] = None,
     accuracy: Annotated[
         Path | None, typer.Option(help="A trained supernet's folder, or a published predictor (.pth).")
     ] = None,
     objective: Annotated[
         list[str] | None, typer.Option(help="accuracy, latency, memory, energy, macs, params, …; repeatable.")
     ] = None,
-    method: Annotated[str, typer.Option(help="ofa2 or random.")] = "ofa2",
+    constraint: Annotated[
+        list[str] | None, typer.Option(help="A limit such as 'latency_ms<=30' or 'accuracy>=75'; repeatable.")
+    ] = None,
+    method: Annotated[str, typer.Option(help="ofa2, ofa, nsga2, sms-emoa, spea2, random, grid, …")] = "ofa2",
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the method, e.g. population=200; repeatable.")
+    ] = None,
+    start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
     evaluations: Annotated[int, typer.Option(min=1, help="Architectures to evaluate.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier search left in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
     """Search a space for the architectures that no other beats in every objective."""
     from netdyno.base.files import require_writable
-    from netdyno.nas.search import SEARCHERS
+    from netdyno.nas.search import find_searcher
     from netdyno.nas.search import search as run_search
     from netdyno.nas.space import parse_space
-    from netdyno.runs import write_run
+    from netdyno.runs import JOURNAL, write_run
+    from netdyno.targets import Targets, split_constraint
 
     chosen = parse_space(space)
     names = objective or ["latency", "accuracy"]
-    SEARCHERS.load(method)
-    _check(names, table, accuracy)
+    limits = constraint or []
+    options = _settings(setting or [])
+    find_searcher(method, options)
+    asked = Targets(chosen, table, accuracy, seed)
+    for name in [*names, *(split_constraint(text)[0] for text in limits)]:
+        asked.require(name)
+    first = None if start is None else _front_of(start, chosen)
     require_writable(out)
+    if fresh:
+        for path in out.glob(f"{JOURNAL}*"):
+            path.unlink()
     with progress() as tell:
-        objectives = [_objective(name, chosen, table, accuracy, seed, tell) for name in names]
-        front = run_search(chosen, objectives, method, evaluations, seed, tell)
+        targets = Targets(chosen, table, accuracy, seed, tell)
+        front = run_search(
+            chosen,
+            [targets.objective(name) for name in names],
+            method,
+            evaluations,
+            seed,
+            tell,
+            constraints=[targets.constraint(text) for text in limits],
+            start=first,
+            journal=out / JOURNAL,
+            identity={**targets.identity(), "start": None if first is None else first.tolist()},
+            **options,
+        )
     descriptor: dict[str, Any] = {
         "method": method,
+        "settings": options,
         "seed": seed,
         "evaluations": front.evaluations,
         "objectives": list(front.objectives),
+        "constraints": limits,
         "table": _absolute(table),
         "supernet": _absolute(accuracy) if accuracy and accuracy.is_dir() else None,
     }
     write_run(out, descriptor, front)
+    _tell(front, out, as_json)
+
+
+def _tell(front: Front, out: Path, as_json: bool) -> None:
     say(f"{front.evaluations} evaluations, {len(front)} on the front -> {out}")
     if as_json:
         emit({"run": str(out), "objectives": front.objectives, "F": front.F.tolist(), "X": front.X.tolist()})
@@ -69,51 +99,30 @@ def search(
     )
 
 
-def _check(names: list[str], table: Path | None, accuracy: Path | None) -> None:
-    """Refuse objectives that are unknown, or whose source was not given."""
-    from netdyno.base.errors import InputError, UnknownName
-
-    for name in names:
-        if name not in ("accuracy", *COSTS, *COUNTS):
-            raise UnknownName("objective", name, ("accuracy", *COSTS, *COUNTS))
-        if name == "accuracy" and accuracy is None:
-            raise InputError("the objective accuracy needs --accuracy: a supernet's folder or a predictor")
-        if name in COSTS and table is None:
-            raise InputError(f"the objective {name} needs --table")
-
-
-def _objective(
-    name: str, space: Space, table: Path | None, accuracy: Path | None, seed: int, tell: Progress
-) -> Objective:
-    from netdyno.base.objective import Objective
-    from netdyno.profiler.table import load_table
-
-    if name == "accuracy" and accuracy is not None:
-        return _accuracy(space, accuracy, seed, tell).maximize()
-    if name in COSTS and table is not None:
-        return load_table(table).cost(space, COSTS[name]).minimize()
-    return Objective(name, getattr(space, name))
-
-
-def _accuracy(space: Space, path: Path, seed: int, tell: Progress) -> Accuracy:
-    """The published predictor of a file, or one fitted to subnets of a supernet that are evaluated here."""
+def _settings(texts: list[str]) -> dict[str, Any]:
+    """Settings by name, values as JSON where they are that."""
     from netdyno.base.errors import InputError
-    from netdyno.nas.accuracy.ofa_mlp import load_ofa_mlp
 
-    if not path.is_dir():
-        return load_ofa_mlp(path, space)
-    from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
-    from netdyno.nas.accuracy.predictor import fit_accuracy
-    from netdyno.nas.data import load_data
-    from netdyno.nas.supernets.store import load_supernet
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()) or name in {"evaluate", "seed"}:
+            raise InputError(f"not a setting: {text!r}; write --set population=200")
+        try:
+            found[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            found[name] = value
+    return found
 
-    supernet, descriptor = load_supernet(path)
-    if supernet.space.parameters != space.parameters:
-        raise InputError(f"{path}: a supernet of {supernet.space}, not of {space}")
-    data = str(descriptor.get("data", "digits"))
-    evaluated = EvaluatedAccuracy(supernet, load_data(data, "val"), load_data(data, "train"), progress=tell)
-    X = space.sample(PREDICTOR_SAMPLES, seed + 1)
-    return fit_accuracy(space, X, evaluated(X), seed)
+
+def _front_of(path: Path, space: Space) -> Population:
+    from netdyno.base.errors import InputError
+    from netdyno.runs import load_run
+
+    run = load_run(path)
+    if run.space.parameters != space.parameters or run.space.name != space.name:
+        raise InputError(f"{path}: a run in {run.space}, not in {space}")
+    return run.front.X
 
 
 def _absolute(path: Path | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ PREDICTED = "#5b86c4"
 MEASURED = "#e0803c"
 FAINT = "rgba(128, 136, 148, 0.28)"
 UNITS = ("#a5d8cf", "#62bcb4", "#2f9a9f", "#2f7499", "#5163a6", "#7a5aa0", "#a0587f")
+SERIES = ("#5b86c4", "#e0803c", "#2f9a9f", "#a0587f", "#8a9a3b", "#7a5aa0", "#7d8997", "#c7544f")
 STAGES = {"overhead": "#b4bac2", "stem": "#7d8997", "head": "#e0a15c"}
 
 
@@ -54,9 +56,14 @@ AXES = {
 
 def axes_of(front: Front) -> tuple[int, int] | None:
     """The two objectives to draw, accuracy upward against the first other one; None if there is but one."""
-    if len(front.objectives) < 2:
+    return chosen_axes(front.objectives)
+
+
+def chosen_axes(objectives: Sequence[str]) -> tuple[int, int] | None:
+    """Positions of the two objectives to draw."""
+    if len(objectives) < 2:
         return None
-    up = front.objectives.index("error_pct") if "error_pct" in front.objectives else 1
+    up = objectives.index("error_pct") if "error_pct" in objectives else 1
     return (0 if up else 1), up
 
 
@@ -119,6 +126,37 @@ def _add_measured(figure: Any, measured: pd.DataFrame) -> None:
             bgcolor="white",
             opacity=0.92,
         )
+
+
+def fronts_figure(fronts: Mapping[str, Floats], objectives: Sequence[str], chosen: tuple[int, int]) -> Any:
+    """Several fronts ``(n, m)`` by name, in two of their objectives."""
+    across, up = (axis_of(objectives[position]) for position in chosen)
+    figure = go.Figure(layout=_layout(escape(str(across)), escape(str(up))))
+    for (name, F), colour in zip(fronts.items(), cycle(SERIES), strict=False):
+        order = np.argsort(F[:, chosen[0]])
+        figure.add_scatter(
+            x=across(F[order, chosen[0]]),
+            y=up(F[order, chosen[1]]),
+            name=escape(name[:60]),
+            mode="lines+markers",
+            line={"shape": "hv", "width": 1.5, "color": colour},
+            marker={"size": 4, "color": colour},
+        )
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
+    return figure
+
+
+def growth_figure(growth: Mapping[str, Sequence[tuple[int, float]]]) -> Any:
+    """Hypervolume over evaluations, by name; evaluations on a logarithmic axis."""
+    figure = go.Figure(layout=_layout("Evaluations", "Hypervolume"))
+    for (name, points), colour in zip(growth.items(), cycle(SERIES), strict=False):
+        x, y = zip(*points, strict=True)
+        figure.add_scatter(
+            x=x, y=y, name=escape(name[:60]), mode="lines", line={"shape": "hv", "width": 1.8, "color": colour}
+        )
+    figure.update_xaxes(type="log", nticks=None, dtick=1)
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
+    return figure
 
 
 def parity_figure(measured: pd.DataFrame, column: str, unit: str) -> Any:

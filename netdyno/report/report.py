@@ -1,13 +1,10 @@
 """Write a run's report: gather what the run folder holds, draw it, and put it on one page.
 
-Everything in a run folder may be anyone's: the template escapes all of it, links lead only to a bundle's own files,
-and the page's policy lets no script run but the two that are written here, and nothing be fetched.
+Links lead only to a bundle's own files.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import re
 import shlex
@@ -20,26 +17,17 @@ import numpy as np
 import pandas as pd
 
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.files import write_atomic
-from netdyno.base.registry import require
 from netdyno.base.units import format_bytes
 from netdyno.exporters.card import CARD, read_card
 from netdyno.nas.space import parse_genes
 from netdyno.profiler.table import LookupTable, load_table
 from netdyno.report import facts
 from netdyno.report.breakdown import Part, breakdown
+from netdyno.report.page import write_page
 from netdyno.runs import BUNDLES, REPORT, Run
 
-HERE = Path(__file__).parent
 COSTLIEST = 5
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
-DRAW = """
-const touch = matchMedia("(pointer: coarse)").matches;  // there a finger scrolls the page, it does not zoom
-for (const [id, figure] of Object.entries(JSON.parse(document.getElementById("figures").textContent))) {
-  if (touch) figure.layout.dragmode = false;
-  Plotly.newPlot(id, figure.data, figure.layout, {displayModeBar: false, responsive: true});
-}
-"""
 _FOLDER_NAME = re.compile(r"[\w+-][\w.+ -]{0,99}", re.ASCII)
 
 Breakdowns = list[tuple[str, list[Part]]]
@@ -67,42 +55,22 @@ def write_report(run: Run) -> Path:
         MissingExtra: plotly or jinja2 is not installed.
         InputError: a measured point is no network of the space, or the folder cannot be written.
     """
-    jinja2 = require("jinja2", extra="report", purpose="a report")
-    offline = require("plotly.offline", extra="report", purpose="a report")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"quantity": facts.quantity, "bytes": format_bytes}
-    plotly = offline.get_plotlyjs()
-    page = environment.get_template("page.html.j2").render(
-        **_content(run),
-        policy=_policy(plotly, DRAW),
-        style=(HERE / "style.css").read_text(encoding="utf-8"),
-        plotly=plotly,
-        draw=DRAW,
-    )
-    # JSON can spell half of a surrogate pair, which no file can hold.
-    write_atomic(run.path / REPORT, page.encode("utf-8", "replace"))
-    return run.path / REPORT
+    networks, missing = _where_time_goes(run)
+    content = _content(run, networks, missing)
+    return write_page(run.path / REPORT, "page.html.j2", _figures(run, networks), content)
 
 
-def _policy(*scripts: str) -> str:
-    digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'"
+def _where_time_goes(run: Run) -> tuple[Breakdowns, str]:
+    table, problem = _table(run)
+    return _breakdowns(run, table) if table else ([], problem)
 
 
-def _content(run: Run) -> dict[str, Any]:
+def _content(run: Run, networks: Breakdowns, missing: str) -> dict[str, Any]:
     """All that the template shows."""
     from netdyno.report.figures import MEASURED, PREDICTED, axes_of, stage_colours
 
     table, problem = _table(run)
     conditions = table.conditions if table else {}
-    networks, missing = _breakdowns(run, table) if table else ([], problem)
     winners = [_winner(run, row) for row in run.winners.to_dict("records")]
     device = facts.text(facts.section(conditions, "device").get("name"))
     setting = [(name, facts.text(conditions.get(name))) for name in ("runtime", "threads", "precision")]
@@ -121,7 +89,6 @@ def _content(run: Run) -> dict[str, Any]:
         "conditions": [*(facts.table_facts(table, run) if table else []), facts.search_facts(run)],
         "problem": problem,
         "states": facts.states(table) if table else [],
-        "figures": _figures(run, networks),
     }
 
 
@@ -237,8 +204,8 @@ def _costliest(parts: Sequence[Part]) -> list[tuple[Part, float]]:
     return [(part, 100 * part.latency_ms / total) for part in found]
 
 
-def _figures(run: Run, networks: Breakdowns) -> str:
-    """The figures by the page's ids, as JSON that cannot end the script element around it."""
+def _figures(run: Run, networks: Breakdowns) -> dict[str, Any]:
+    """The figures by the page's ids."""
     from netdyno.report import figures
 
     drawn = {}
@@ -249,5 +216,4 @@ def _figures(run: Run, networks: Breakdowns) -> str:
         drawn["accuracy"] = figures.parity_figure(run.measured, "accuracy_pct", "%")
     if networks:
         drawn["layers"] = figures.breakdown_figure(networks)
-    text = ",".join(f'"{name}":{figure.to_json()}' for name, figure in drawn.items())
-    return "{" + text.replace("<", "\\u003c") + "}"
+    return drawn

@@ -81,6 +81,17 @@ BAD = [
     (["search", SPACE, "--out", "r", "--objective", "latency"], "--table"),
     (["search", SPACE, "--out", "r", "--objective", "beauty"], "beauty"),
     (["search", SPACE, "--out", "r", "--objective", "macs", "--method", "guess"], "guess"),
+    (["search", SPACE, "--out", "r", "--objective", "macs", "--set", "beauty=3"], "beauty"),
+    (["search", SPACE, "--out", "r", "--objective", "macs", "--set", "seed=3"], "write --set"),
+    (["search", SPACE, "--out", "r", "--objective", "macs", "--constraint", "params=3"], "write latency_ms<=30"),
+    (["search", SPACE, "--out", "r", "--objective", "macs", "--constraint", "beauty<=3"], "beauty"),
+    (["search", SPACE, "--out", "r", "--objective", "macs", "--constraint", "latency_ms<=3"], "--table"),
+    (
+        ["search", SPACE, "--out", "r", "--objective", "macs", "--constraint", "params<=5"],
+        "the nearest has 1.5688e+05",
+    ),
+    (["search", SPACE, "--out", "r", "--objective", "macs", "--start", "none"], "no run here"),
+    (["compare", "none"], "no run here"),
     (["export", "nosuch", "--out", "b"], "nosuch"),
     (["verify", "nosuch"], "nosuch"),
     (["report", "nosuch"], "nosuch"),
@@ -208,7 +219,12 @@ def test_searches_on_counts_alone(tmp_path):
     result = run(*words, "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["objectives"] == ["macs", "params"]
-    assert {path.name for path in (tmp_path / "r").iterdir()} == {"run.json", "front.csv"}
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {
+        "run.json",
+        "front.csv",
+        "growth.csv",
+        "journal.sqlite",
+    }
     refused = run("export", "r", "--out", "b", cwd=tmp_path)
     assert refused.returncode == 2
     assert "without a supernet" in refused.stderr
