@@ -8,7 +8,6 @@ checked, and is held in memory.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +31,7 @@ from netdyno.exporters.card import (
 )
 from netdyno.exporters.graph import Graph
 from netdyno.exporters.layout import spec_in
+from netdyno.exporters.npy import parse_npy
 from netdyno.exporters.verify import FP32_TOLERANCE, Tensors, Verification, verify
 from netdyno.exporters.writers import formats as known_formats
 from netdyno.exporters.writers import write
@@ -145,17 +145,10 @@ def _npy(array: NDArray[Any], spec: TensorSpec) -> bytes:
 
 
 def _parse_npy(data: bytes, spec: TensorSpec, path: Path) -> NDArray[np.float32]:
-    """A float32 array of the expected shape; the size is checked before anything of that size is allocated."""
-    file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-    except Exception as error:  # NumPy evaluates the header as Python literals: a forged one can raise anything
-        raise InputError(f"{path}: not a NumPy array file") from error
-    fits = version == (1, 0) and shape == spec.shape and dtype == np.dtype("<f4") and not fortran_order
-    if not fits or len(data) - file.tell() != 4 * math.prod(spec.shape):
+    """A float32 array of the expected shape."""
+    array: NDArray[np.float32] = parse_npy(data, path)
+    if array.shape != spec.shape or array.dtype != np.dtype("<f4"):
         raise InputError(f"{path}: not a float32 array of shape {spec.shape}")
-    array = np.frombuffer(data, "<f4", offset=file.tell()).reshape(spec.shape)
     if not np.isfinite(array).all():
         raise InputError(f"{path}: holds numbers that are not finite")
     return array

@@ -94,7 +94,7 @@ def read_card(path: Path) -> Card:
         InputError: no card there, not JSON, or a field that is missing or malformed.
     """
     try:
-        document = json.loads(_read_regular(path, _LARGEST_CARD).decode(), parse_constant=_no_constant)
+        document = json.loads(read_regular(path, _LARGEST_CARD).decode(), parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON document in UTF-8: {error}") from error
     try:
@@ -111,7 +111,7 @@ def read_checked(folder: Path, entry: FileEntry) -> bytes:
         VerificationError: its size or digest is not the card's.
     """
     path = folder / entry.name
-    data = _read_regular(path, _LARGEST_INTEGER)
+    data = read_regular(path, _LARGEST_INTEGER)
     if entry_of(entry.name, data) != entry:
         raise VerificationError(f"{path}: not the file that the card lists: its size or sha256 differs")
     return data
@@ -121,7 +121,8 @@ class _Malformed(Exception):
     """A field of a card that is not what it should be."""
 
 
-def _no_constant(name: str) -> NoReturn:
+def no_constant(name: str) -> NoReturn:
+    """Refuse what Python's JSON reader takes beyond JSON: NaN and infinities."""
     raise ValueError(f"{name} is not JSON")
 
 
@@ -182,8 +183,12 @@ def _is_size(value: Any) -> TypeGuard[int]:
     return type(value) is int and 1 <= value <= _LARGEST_INTEGER
 
 
-def _read_regular(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file: no link to elsewhere, no pipe that never ends."""
+def read_regular(path: Path, limit: int) -> bytes:
+    """The bytes of a regular file: no link to elsewhere, no pipe that never ends.
+
+    Raises:
+        InputError: no such file, no regular one, or one of more than ``limit`` bytes.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -31,8 +31,8 @@ class EvaluatedAccuracy(Accuracy):
         progress: Progress = silent,
     ) -> None:
         self.supernet = supernet
-        self._data = data
-        self._calibration = calibration.images[:calibration_images]
+        self.data = data
+        self.calibration = calibration.images[:calibration_images]
         self._progress = progress
         self._known: dict[bytes, float] = {}
         self._scaled: dict[tuple[str, int], list[Tensor]] = {}
@@ -56,6 +56,14 @@ class EvaluatedAccuracy(Accuracy):
         return subnet
 
     @torch.no_grad()
+    def probabilities(self, genes: Population) -> NDArray[np.float32]:
+        """Of each class, by the architecture ``(genes,)``, recalibrated: ``(images, classes)``."""
+        subnet = self.subnet(genes)
+        answers = [subnet(batch).softmax(1) for batch in self._batches("data", subnet.resolution)]
+        found: NDArray[np.float32] = torch.cat(answers).numpy()
+        return found
+
+    @torch.no_grad()
     def _evaluate(self, subnet: Subnet) -> float:
         answers = [subnet(batch).argmax(1) for batch in self._batches("data", subnet.resolution)]
         return float((torch.cat(answers) == self._labels).double().mean()) * 100
@@ -63,11 +71,11 @@ class EvaluatedAccuracy(Accuracy):
     def _batches(self, which: str, resolution: int) -> list[Tensor]:
         """Images at a resolution, channels last, resized once."""
         if (which, resolution) not in self._scaled:
-            source = self._data.images if which == "data" else self._calibration
+            source = self.data.images if which == "data" else self.calibration
             images = resize(torch.from_numpy(source), resolution).contiguous(memory_format=torch.channels_last)
             self._scaled[which, resolution] = list(torch.split(images, BATCH))
         return self._scaled[which, resolution]
 
     @cached_property
     def _labels(self) -> Tensor:
-        return torch.from_numpy(self._data.labels)
+        return torch.from_numpy(self.data.labels)

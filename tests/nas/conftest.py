@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 HAS_TORCH = find_spec("torch") is not None
-collect_ignore = [] if HAS_TORCH else ["test_accuracy.py", "test_ship.py", "test_supernets.py"]
+NEED_TORCH = [
+    "ensembles/test_bundle.py",
+    "ensembles/test_predictions.py",
+    "test_accuracy.py",
+    "test_ship.py",
+    "test_supernets.py",
+]
+collect_ignore = [] if HAS_TORCH else NEED_TORCH
 
 
 @pytest.fixture(scope="session", autouse=True)
