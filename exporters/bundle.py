@@ -88,7 +88,7 @@ def write_bundle(
     """
     if len(graph.inputs) != 1 or len(graph.outputs) != 1 or not formats:
         raise InputError(f"{graph.name}: a bundle needs one input, one output and at least one format")
-    require_replaceable(out, (CARD, GOLDEN_INPUT, GOLDEN_OUTPUT, *(f"model.{name}" for name in known_formats())))
+    require_place(out)
     taken, made = (TensorSpec(name, graph.shapes[name]) for name in (*graph.inputs, *graph.outputs))
     contents = {f"model.{name}": write(graph, name).data for name in dict.fromkeys(formats)}
     contents[GOLDEN_INPUT] = _npy(golden_input, taken)
@@ -101,6 +101,15 @@ def write_bundle(
             (folder / name).write_bytes(data)
         bundle = load_bundle(folder)  # what cannot be read back never takes an older bundle's place
     return replace(bundle, path=out)
+
+
+def require_place(out: Path) -> None:
+    """Make sure that a bundle can be written there, and nothing but an older bundle would be lost.
+
+    Raises:
+        InputError: somebody's other files are in it, or it is no folder.
+    """
+    require_replaceable(out, (CARD, GOLDEN_INPUT, GOLDEN_OUTPUT, *(f"model.{name}" for name in known_formats())))
 
 
 def load_bundle(path: Path) -> Bundle:

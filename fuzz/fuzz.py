@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import gzip
 import importlib.util
+import io
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -17,10 +19,13 @@ from pathlib import Path
 from types import ModuleType
 
 import atheris
+import numpy as np
 
 with atheris.instrument_imports(include=["netdyno"]):
     from netdyno.base.errors import NetdynoError
     from netdyno.devices.jetson import parse_tegrastats
+    from netdyno.exporters.npy import parse_npy
+    from netdyno.nas.ensembles.bundle import DESCRIPTOR, load_ensemble
     from netdyno.profiler.formats import FORMATS, Choice, import_table
     from netdyno.profiler.layers import Linear, Operator
     from netdyno.profiler.samples import SAMPLES, read_samples
@@ -48,6 +53,15 @@ def targets(folder: Path) -> dict[str, tuple[Target, list[bytes]]]:
     found["layer-key"] = (lambda content: parse_row(content.decode("utf-8", "surrogateescape")), keys)
     for name in ("datapackage.json", "layers.csv"):
         found[name] = _table(folder, name)
+    array = io.BytesIO()
+    np.save(array, np.zeros((2, 3), np.float32))
+    found["npy"] = (lambda content: parse_npy(content, folder / "a.npy"), [array.getvalue()])
+    entry = {"name": "card.json", "bytes": 1, "sha256": "0" * 64}
+    members = [{"folder": f"member-{i}", "card": entry} for i in (1, 2)]
+    runner = entry | {"name": "run_ensemble.py"}
+    ensemble = {"schema": 1, "voting": "soft", "latency": "sum", "members": members, "runner": runner, "facts": {}}
+    read_ensemble = _of_file(folder / DESCRIPTOR, lambda path: load_ensemble(path.parent))
+    found[DESCRIPTOR] = (read_ensemble, [json.dumps(ensemble).encode()])
     samples = gzip.compress(b"row,start,round,latency_ms\na,1,1,0.5\n")
     found[SAMPLES] = (_of_file(folder / SAMPLES, lambda path: read_samples(path.parent)), [samples])
     lines = [line.encode() for line in _module(ROOT / "tests/devices/jetson/test_tegrastats.py").TOTALS_MW]

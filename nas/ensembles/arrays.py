@@ -37,6 +37,8 @@ def read_arrays(path: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
     Raises:
         InputError: no such file, damaged, compressed, or of other arrays.
     """
+    if not path.is_file():  # a pipe would never end
+        raise InputError(f"{path}: no such file, or not a regular one")
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.base.files import folder_atomic, read_bytes, require_replaceable
-from netdyno.exporters.bundle import Bundle, load_bundle
+from netdyno.exporters.bundle import Bundle, load_bundle, require_place
 from netdyno.exporters.card import CARD, FileEntry, entry_of, no_constant, read_checked, read_regular
 from netdyno.nas.ensembles.ensemble import SIZES, TOGETHER, Together
 from netdyno.nas.ensembles.vote import VOTINGS, Voting
@@ -70,6 +70,8 @@ def ship_ensemble(
     if latency not in TOGETHER:
         raise UnknownName("way to run members together", latency, TOGETHER)
     require_replaceable(out, (DESCRIPTOR, RUNNER, *_FOLDERS))
+    for name in _FOLDERS:
+        require_place(out / name)
     document = {"schema": SCHEMA, "voting": voting, "latency": latency, "facts": dict(facts or {})}
     with folder_atomic(out) as folder:
         members = []

@@ -208,3 +208,14 @@ def test_what_cannot_be_shipped_leaves_nothing(
     out.mkdir()
     (out / "thesis.tex").touch()
     assert "thesis.tex" in refuses(lambda: ship_ensemble(pair, out, ["onnx"], "soft", "sum"))
+    (out / "thesis.tex").unlink()
+    (out / "member-8").mkdir()
+    (out / "member-8/thesis.tex").touch()
+    assert "thesis.tex" in refuses(lambda: ship_ensemble(pair, out, ["onnx"], "soft", "sum"))
+
+
+def test_an_older_ensemble_is_replaced(copy: Path, evaluated: EvaluatedAccuracy, predictions: Predictions) -> None:
+    pair = [evaluated.subnet(genes) for genes in predictions.X[:2]]
+    replaced = ship_ensemble(pair, copy, ["tflite"], "hard", "sum")
+    assert load_ensemble(copy) == replaced
+    assert sorted(entry.name for entry in copy.iterdir()) == [DESCRIPTOR, "member-1", "member-2", RUNNER]
