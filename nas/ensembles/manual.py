@@ -1,8 +1,8 @@
 """Manual sampling: 43 ensembles picked by a fixed rule from a front of subnets, what evolution has to beat.
 
-OFA² forms ensembles by hand, 43 in each scenario (Ito & Von Zuben 2023); which ones is not published as a rule. Ours:
-of each size from two to eight, six groups of neighbours along the front, evenly spaced from the fastest to the
-slowest; and one ensemble of eight spread evenly over the whole front.
+OFA² has 43 ensembles formed by hand in each scenario (Ito & Von Zuben 2023). Which ones is decided here by a rule of
+our own: of each size from two to eight, six groups of neighbours along the front, evenly spaced from the fastest to
+the slowest; and one ensemble of eight spread evenly over the whole front.
 """
 
 from __future__ import annotations
