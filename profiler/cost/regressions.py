@@ -96,7 +96,7 @@ def fit_stacked(space: GeneSpace, X: NDArray[np.int64], y: Floats, *, seed: int,
     """Ridge and support vectors, a ridge on top of both."""
     from sklearn.ensemble import StackingRegressor
 
-    stacked = StackingRegressor([("ridge", _ridge()), ("svr", _rbf(seed))], _ridge(), cv=_folds(seed))
+    stacked = StackingRegressor([("ridge", _ridge()), ("svr", _rbf(seed))], _ridge(), cv=fold_splits(seed))
     return _fit(space.features, X, y, stacked, seed, name)
 
 
@@ -111,18 +111,24 @@ def _rbf(seed: int) -> Any:
 
 
 def _svr(seed: int, **grid: Sequence[Any]) -> Any:
-    """Support vectors on standardised targets, their strength chosen from ``grid``."""
-    from sklearn.compose import TransformedTargetRegressor
+    """Support vectors, their strength chosen from ``grid``."""
     from sklearn.model_selection import GridSearchCV
+
+    named = {f"regressor__{parameter}": values for parameter, values in grid.items()}
+    return GridSearchCV(support_vectors(), named, scoring="neg_mean_absolute_error", cv=fold_splits(seed))
+
+
+def support_vectors(**parameters: Any) -> Any:
+    """A support vector regression on standardised targets, with parameters of scikit-learn's."""
+    from sklearn.compose import TransformedTargetRegressor
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVR
 
-    named = {f"regressor__{parameter}": values for parameter, values in grid.items()}
-    scaled = TransformedTargetRegressor(SVR(epsilon=0.05), transformer=StandardScaler())
-    return GridSearchCV(scaled, named, scoring="neg_mean_absolute_error", cv=_folds(seed))
+    return TransformedTargetRegressor(SVR(epsilon=0.05, **parameters), transformer=StandardScaler())
 
 
-def _folds(seed: int) -> Any:
+def fold_splits(seed: int) -> Any:
+    """Five folds of shuffled architectures, as scikit-learn takes them."""
     from sklearn.model_selection import KFold
 
     return KFold(FOLDS, shuffle=True, random_state=seed)
@@ -138,6 +144,6 @@ def _fit(encode: Encoding, X: NDArray[np.int64], y: Floats, model: Any, seed: in
 
     check_readings(X, y, LEAST)
     features = encode(X)
-    unseen = np.asarray(cross_val_predict(model, features, y, cv=_folds(seed)), np.float64)
+    unseen = np.asarray(cross_val_predict(model, features, y, cv=fold_splits(seed)), np.float64)
     cv_mape = float(100 * np.abs(unseen / y - 1).mean())
     return RegressionCost(encode, model.fit(features, y), name, unseen - y, cv_mape)
