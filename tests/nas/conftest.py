@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from netdyno.base.objective import Objective
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
 
@@ -45,6 +46,16 @@ def one_thread() -> Iterator[None]:
 def space() -> OfaMobileNetV3:
     """The published space."""
     return OfaMobileNetV3()
+
+
+@pytest.fixture(scope="session")
+def objectives(space: OfaMobileNetV3) -> list[Objective]:
+    """Multiply-accumulates against a made-up error, in which every gene has a say of its own."""
+    weights = np.random.default_rng(0).uniform(0, 1, int(space.cardinalities.sum()))
+    return [
+        Objective("gmacs", lambda X: space.macs(X) / 1e9),
+        Objective("error", lambda X: 30 - space.features(X) @ weights),
+    ]
 
 
 @pytest.fixture(scope="session")

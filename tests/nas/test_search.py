@@ -21,16 +21,6 @@ Survives = Callable[[Callable[[], object]], None]
 METHODS = ("ofa2", "sms-emoa", "spea2", "random")
 
 
-@pytest.fixture(scope="session")
-def objectives(space: OfaMobileNetV3) -> list[Objective]:
-    """Multiply-accumulates against a made-up error, in which every gene has a say of its own."""
-    weights = np.random.default_rng(0).uniform(0, 1, int(space.cardinalities.sum()))
-    return [
-        Objective("gmacs", lambda X: space.macs(X) / 1e9),
-        Objective("error", lambda X: 30 - space.features(X) @ weights),
-    ]
-
-
 def _counted(objectives: list[Objective]) -> tuple[list[Objective], list[int]]:
     sizes: list[int] = []
 
