@@ -12,9 +12,10 @@ import numpy as np
 
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.nas.search.evaluator import Evaluator
-from netdyno.nas.search.operators import OPERATORS
+from netdyno.nas.search.operators import OPERATORS, spread
 from netdyno.nas.search.problem import Scores
 from netdyno.nas.search.survival import SURVIVALS
+from netdyno.nas.space import Population
 
 
 def search_ofa2(
@@ -28,8 +29,9 @@ def search_ofa2(
 ) -> None:
     """Evolution of a population, survivors chosen by ``nsga2``, ``sms-emoa`` or ``spea2``.
 
-    ``operators``: ``parts`` exchanges whole parts of the network, ``published`` single genes. ``mutation`` is the
-    probability that a gene is set anew, by default that of the operators. Of equal objectives one survives.
+    ``operators``: ``parts`` mates who is near and exchanges whole parts of the network, ``published`` single genes.
+    ``mutation`` is the probability that a gene is set anew, by default that of the operators. Of equal objectives one
+    survives.
 
     Raises:
         UnknownName: no such algorithm or operators.
@@ -45,15 +47,22 @@ def search_ofa2(
     vary, survive = OPERATORS[operators](evaluate.space), SURVIVALS[algorithm]
     vary = vary if mutation is None else replace(vary, mutation=mutation)
     generator = np.random.default_rng(seed)
-    X = evaluate.space.canonical(evaluate.first(population, generator))
+    begin = Evaluator.first if operators == "published" else _first
+    X = evaluate.space.canonical(begin(evaluate, population, generator))
     scores = evaluate(X)
     fitness = np.zeros(len(X))
     while True:
-        children = vary(X, fitness, population, generator)
+        children = vary(X, scores.F, fitness, population, generator)
         X, scores = np.concatenate([X, children]), Scores.join(scores, evaluate(children))
         distinct = np.sort(np.unique(scores.F, axis=0, return_index=True)[1])
         chosen, fitness = survive(scores[distinct], population)
         X, scores = X[distinct[chosen]], scores[distinct[chosen]]
+
+
+def _first(evaluate: Evaluator, n: int, generator: np.random.Generator) -> Population:
+    """What was given to begin with, else architectures of all sizes."""
+    given = evaluate.given[:n]
+    return np.concatenate([given, spread(evaluate.space, n - len(given), generator)])
 
 
 search_nsga2 = partial(search_ofa2, algorithm="nsga2")

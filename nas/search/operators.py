@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,47 +12,59 @@ from numpy.typing import NDArray
 from netdyno.nas.space import Population, Space
 
 Floats = NDArray[np.float64]
-_ATTEMPTS = 3
+Parents = Callable[[Floats, Floats, int, np.random.Generator], tuple[NDArray[np.int64], NDArray[np.int64]]]
+"""Positions of mothers and fathers, from objectives, fitness and how many."""
+_NEAR = 0.1
+_REDRAWN = 0.05
 
 
 @dataclass(frozen=True)
 class Variation:
-    """Tournaments, crossover of ``parts (levels, genes)`` and random-reset mutation with a probability a gene.
+    """Mating, crossover of ``parts (levels, genes)`` and random-reset mutation with a probability a gene.
 
-    Each pair of parents exchanges parts of one level, drawn anew for each pair. Children equal to an architecture of
-    the population or to each other are mutated again.
+    With probability ``crossed`` a pair of parents exchanges parts of one level, drawn anew for each pair; else the
+    child is of its mother alone. A share ``wild`` of the children is mutated at ``wild_mutation``. A child equal to
+    an architecture of the population or to another child is mutated once more.
     """
 
     space: Space
+    parents: Parents
     parts: NDArray[np.int64]
     mutation: float
+    crossed: float = 1.0
+    wild: float = 0.0
+    wild_mutation: float = 0.1
 
-    def __call__(self, X: Population, fitness: Floats, n: int, generator: np.random.Generator) -> Population:
-        """``n`` children ``(n, genes)`` of parents ``X`` with ``fitness``, smaller is better."""
-        mothers, fathers = (X[tournament(fitness, n, generator)] for _ in range(2))
-        children = self._cross(mothers, fathers, generator)
-        children = self.space.canonical(self._mutate(children, self.mutation, generator))
-        known = set(self._hash(X).tolist())
-        for _ in range(_ATTEMPTS):
-            stale = _repeated(self._hash(children), known)
-            if not stale.any():
-                break
-            again = self._mutate(children[stale], max(self.mutation, 0.05), generator)
+    def __call__(
+        self, X: Population, F: Floats, fitness: Floats, n: int, generator: np.random.Generator
+    ) -> Population:
+        """``n`` children ``(n, genes)`` of ``X`` with objectives ``F`` and ``fitness``, smaller is better."""
+        mothers, fathers = self.parents(F, fitness, n, generator)
+        children = self._cross(X[mothers], X[fathers], generator)
+        rate = np.where(generator.random((n, 1)) < self.wild, self.wild_mutation, self.mutation)
+        children = self.space.canonical(self._mutate(children, rate, generator))
+        if (stale := self._repeated(children, X)).any():
+            again = self._mutate(children[stale], max(self.mutation, _REDRAWN), generator)
             children[stale] = self.space.canonical(again)
         return children
 
     def _cross(self, mothers: Population, fathers: Population, generator: np.random.Generator) -> Population:
-        level = generator.integers(len(self.parts), size=len(mothers))
-        coins = generator.random((len(mothers), int(self.parts.max()) + 1)) < 0.5
-        from_mother = np.take_along_axis(coins, self.parts[level], axis=1)
-        return np.where(from_mother, mothers, fathers)
+        n = len(mothers)
+        level = generator.integers(len(self.parts), size=n)
+        of_father = generator.random((n, int(self.parts.max()) + 1)) < 0.5
+        of_father &= generator.random((n, 1)) < self.crossed
+        return np.where(np.take_along_axis(of_father, self.parts[level], axis=1), fathers, mothers)
 
-    def _mutate(self, X: Population, rate: float, generator: np.random.Generator) -> Population:
-        fresh = generator.integers(self.space.cardinalities, size=X.shape)
+    def _mutate(self, X: Population, rate: Floats | float, generator: np.random.Generator) -> Population:
+        fresh = (generator.random(X.shape) * self.space.cardinalities).astype(np.int64)
         return np.where(generator.random(X.shape) < rate, fresh, X)
 
-    def _hash(self, X: Population) -> NDArray[np.int64]:
-        return np.asarray(X @ self._salt, np.int64)
+    def _repeated(self, children: Population, X: Population) -> NDArray[np.bool_]:
+        """Which children stand in ``X``, or more than once among the children."""
+        hashes = np.concatenate([X, children]) @ self._salt
+        _, inverse, count = np.unique(hashes, return_inverse=True, return_counts=True)
+        repeated: NDArray[np.bool_] = count[inverse[len(X) :]] > 1
+        return repeated
 
     @cached_property
     def _salt(self) -> NDArray[np.int64]:
@@ -67,24 +80,45 @@ def tournament(fitness: Floats, n: int, generator: np.random.Generator) -> NDArr
     return winners
 
 
+def winners(
+    F: Floats, fitness: Floats, n: int, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Mothers and fathers by tournaments (Deb et al. 2002)."""
+    return tournament(fitness, n, generator), tournament(fitness, n, generator)
+
+
+def near(
+    F: Floats, fitness: Floats, n: int, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Mothers at random, fathers near them in the order of one objective, the same for the whole generation.
+
+    Architectures of a like cost share what makes them good; those far apart mostly spoil each other.
+    """
+    column = int(generator.integers(F.shape[1])) if F.shape[1] > 2 else 0
+    order = np.argsort(F[:, column], kind="stable")
+    mothers = generator.integers(len(F), size=n)
+    steps = np.rint(generator.normal(0, _NEAR * len(F), n)).astype(np.int64)
+    return order[mothers], order[np.clip(mothers + steps, 0, len(F) - 1)]
+
+
 def published(space: Space) -> Variation:
-    """The published setting of OFA²: uniform crossover, 10 % mutation (Ito & Von Zuben 2023)."""
-    return Variation(space, np.arange(len(space.cardinalities))[None], 0.1)
+    """The published setting of OFA²: tournaments, uniform crossover, 10 % mutation (Ito & Von Zuben 2023)."""
+    return Variation(space, winners, np.arange(len(space.cardinalities))[None], 0.1)
 
 
 def by_parts(space: Space) -> Variation:
-    """Crossover of whole parts of the network, and one mutated gene a child."""
-    return Variation(space, space.parts(), 1 / len(space.cardinalities))
+    """Mating near by, crossover of whole parts of the network in six of ten, and one mutated gene a child."""
+    return Variation(space, near, space.parts(), 1 / len(space.cardinalities), crossed=0.6, wild=0.2)
 
 
 OPERATORS = {"parts": by_parts, "published": published}
 
 
-def _repeated(hashes: NDArray[np.int64], known: set[int]) -> NDArray[np.bool_]:
-    """Which of these are known, or stand here a second time."""
-    seen = set(known)
-    repeated = np.zeros(len(hashes), np.bool_)
-    for position, value in enumerate(hashes.tolist()):
-        repeated[position] = value in seen
-        seen.add(value)
-    return repeated
+def spread(space: Space, n: int, generator: np.random.Generator) -> Population:
+    """``n`` architectures from the smallest to the largest: half of the genes of each at a level of its own.
+
+    Independent genes make all of them of middling size, far from both ends of a front.
+    """
+    shape = (n, len(space.cardinalities))
+    at = np.where(generator.random(shape) < 0.5, generator.random(shape), generator.random((n, 1)))
+    return (at * space.cardinalities).astype(np.int64)

@@ -72,9 +72,10 @@ def test_a_predictor_learns_an_additive_accuracy(space: OfaMobileNetV3) -> None:
     error = np.abs(fitted(X[300:]) - y[300:]).mean()
     assert error < 0.3 * np.abs(y[300:] - y.mean()).mean()
     assert fitted.cv_mae == pytest.approx(error, rel=0.3)
-    np.testing.assert_array_equal(fit_accuracy(space, X[:300], y[:300], seed=0)(X), fitted(X))
-    assert fitted.method.split()[0] in {"ridge", "svr"}
-    np.testing.assert_array_equal(fitted(space.canonical(X)), fitted(X))
+    again = fit_accuracy(space, X[:300], y[:300], seed=0)
+    np.testing.assert_allclose(again(X), fitted(X), rtol=1e-12)  # the last bit depends on where arrays lie in memory
+    assert fitted.method.split()[0] in {"ridge", "linear-svr", "svr", "stacked"}
+    np.testing.assert_allclose(fitted(space.canonical(X)), fitted(X), rtol=1e-12)
 
 
 def test_predicted_accuracies_are_percentages(space: OfaMobileNetV3) -> None:
