@@ -146,7 +146,7 @@ def test_long_lines_take_no_longer_than_long() -> None:
         began = time.monotonic()
         parse_log(piece * 200_000)
         parse_operators(piece * 200_000)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60, "quadratic work would take hours"
 
 
 PIECES = st.sampled_from(
