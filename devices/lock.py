@@ -43,6 +43,11 @@ class DeviceLock:
         self._folder = folder
         self._release: Callable[[], object] | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether this object has taken it."""
+        return self._release is not None
+
     def acquire(self) -> None:
         """Take the lock, waiting for another process at most ``wait_s``; a second call does nothing.
 

@@ -177,7 +177,8 @@ class AndroidDevice(WorkerDevice):
         """End what runs there, remove what was brought there, and let other users in."""
         try:
             self.restart()
-            self._files.remove()
+            if self._lock.held:
+                self._files.remove()
         except DeviceError:  # it is gone; what it still holds goes when it is next used
             self._workers.clear()
         self._energy.close()

@@ -54,9 +54,8 @@ class Files:
         return {f"{_FILES}/{name}": int(size) for size, name in _LISTED.findall(listed)}
 
     def remove(self) -> None:
-        """Remove all of it."""
-        if self._cleared or self._there:
-            self._transport.script(f"{_END_ALL}; rm -rf {FOLDER} {FOLDER}.*; true")
-            self._there.clear()
-            self._left.clear()
-            self._cleared = False
+        """Remove all of it, and all that an earlier run could not remove any more: for whoever holds the phone."""
+        self._transport.script(f"{_END_ALL}; rm -rf {FOLDER} {FOLDER}.*; true")
+        self._there.clear()
+        self._left.clear()
+        self._cleared = False

@@ -136,6 +136,17 @@ def test_nothing_is_left(phone: Any, cases: list[Case]) -> None:
         assert runners(device) == []
 
 
+def test_what_an_earlier_run_left_goes_with_the_next_one_that_holds_the_phone(phone: Any) -> None:
+    with connect(phone.serial) as transport:
+        transport.push(b"cut off while tidying", f"{FOLDER}/programs/runner")
+        with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
+            device.info()
+        assert transport.size(f"{FOLDER}/programs/runner"), "it may be another's who holds it"
+        with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
+            device.hold()
+        assert transport.size(f"{FOLDER}/programs/runner") is None
+
+
 @pytest.mark.slow
 def test_a_cable_pulled_amid_an_inference(phone: Any, model: Any, cases: list[Case]) -> None:
     with AndroidDevice(f"android:{phone.serial}", runner="builtin") as device:
