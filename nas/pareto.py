@@ -25,6 +25,8 @@ def ranks(F: Floats, enough: int | None = None) -> NDArray[np.int64]:
 
     Source: fast non-dominated sorting, Deb et al. 2002, section III-A, as array operations.
     """
+    if F.shape[1] == 2:
+        return _peel(F, len(F) if enough is None else enough)
     dominates = dominance(F)
     dominators = dominates.sum(axis=0)
     rank = np.full(len(F), -1, np.int64)
@@ -39,22 +41,52 @@ def ranks(F: Floats, enough: int | None = None) -> NDArray[np.int64]:
     return rank
 
 
+def _peel(F: Floats, enough: int) -> NDArray[np.int64]:
+    """Ranks for two objectives: sorted once, one staircase after the other is taken away."""
+    order = np.lexsort((F[:, 1], F[:, 0]))
+    fresh = _fresh(F[order])
+    second, equal = F[order[fresh], 1], np.cumsum(fresh) - 1
+    rank, left, front = np.empty(len(second), np.int64), np.arange(len(second)), 0
+    several = np.bincount(equal)
+    while len(left) and enough > 0:
+        on = _steps(second[left])
+        rank[left[on]] = front
+        enough -= int(several[left[on]].sum())
+        left, front = left[~on], front + 1
+    rank[left] = front
+    ranked = np.empty(len(F), np.int64)
+    ranked[order] = rank[equal]
+    return ranked
+
+
+def distinct(F: Floats) -> NDArray[np.int64]:
+    """Positions of the rows of ``F (n, m)``, ascending; of equal rows only the first."""
+    order = np.lexsort(F.T[::-1])  # stable: of equal rows the first comes first
+    return np.sort(order[_fresh(F[order])])
+
+
+def _fresh(F: Floats) -> NDArray[np.bool_]:
+    """Which of sorted rows differ from the one before."""
+    fresh = np.ones(len(F), np.bool_)
+    fresh[1:] = (F[1:] != F[:-1]).any(axis=1)
+    return fresh
+
+
+def _steps(second: Floats) -> NDArray[np.bool_]:
+    """Which rows, sorted by the first objective, are better in the second than all before."""
+    on = np.ones(len(second), np.bool_)
+    on[1:] = second[1:] < np.minimum.accumulate(second)[:-1]
+    return on
+
+
 def non_dominated(F: Floats) -> NDArray[np.int64]:
     """Positions of the rows of ``F (n, m)`` that no row dominates, ascending; of equal rows only the first."""
     if F.shape[1] == 2:
-        return _staircase(F)
-    _, first = np.unique(F, axis=0, return_index=True)
-    first = np.sort(first)
+        order = np.lexsort((F[:, 1], F[:, 0]))  # stable: of equal rows the first comes first
+        return np.sort(order[_steps(F[order, 1])])
+    first = distinct(F)
     kept: NDArray[np.int64] = first[~dominance(F[first]).any(axis=0)]
     return kept
-
-
-def _staircase(F: Floats) -> NDArray[np.int64]:
-    """Two objectives: sorted by the first, a row stands on the front if its second is the best so far."""
-    order = np.lexsort((F[:, 1], F[:, 0]))  # stable: of equal rows the first comes first
-    second = F[order, 1]
-    best_before = np.concatenate([[np.inf], np.minimum.accumulate(second)[:-1]])
-    return np.sort(order[second < best_before])
 
 
 def crowding(F: Floats) -> Floats:

@@ -17,6 +17,9 @@ BLOCKS = 20
 SMALLEST_SIZE, SIZE_STEP, SIZES = 112, 16, 8
 INPUTS = BLOCKS * 6 + SIZES
 CHUNK = 16_384
+_OPTIONS = np.eye(4, 3, dtype=np.float32)
+"""One-hot options of a gene; the last row is that of a block that is not there."""
+_SIZES = np.eye(SIZES, dtype=np.float32)
 
 Matrix = NDArray[np.float32]
 
@@ -37,7 +40,8 @@ class OfaMlpAccuracy(Accuracy):
             raise InputError(f"the accuracy predictor knows resolutions from {SMALLEST_SIZE} to {largest} only")
         self._space = space
         self._sizes = sizes
-        self._layers = layers
+        # Transposed once: a product of few rows with a transposed view takes a fifth longer.
+        self._layers = [(np.ascontiguousarray(weight.T), bias) for weight, bias in layers]
 
     def __call__(self, X: Population) -> NDArray[np.float64]:
         """``X (n, 46)`` to percent ``(n,)``."""
@@ -48,20 +52,18 @@ class OfaMlpAccuracy(Accuracy):
     def _evaluate(self, X: Population) -> NDArray[np.float64]:
         y = self._encode(X)
         for weight, bias in self._layers[:-1]:
-            y = np.maximum(y @ weight.T + bias, 0.0)
+            y = y @ weight
+            y += bias
+            np.maximum(y, 0.0, out=y)
         weight, bias = self._layers[-1]
-        percent: NDArray[np.float64] = 100.0 * (y @ weight.T + bias)[:, 0].astype(np.float64)
+        percent: NDArray[np.float64] = 100.0 * (y @ weight + bias)[:, 0].astype(np.float64)
         return percent
 
     def _encode(self, X: Population) -> Matrix:
         """``(n, 128)``: 20 × 3 kernels, 20 × 3 expansions, 8 resolutions."""
         columns, active = self._space.columns, self._space.active(X)[:, :BLOCKS]
-        options = np.arange(3)
-        parts = [
-            ((X[:, columns[name], None] == options) & active[:, :, None]).reshape(len(X), -1) for name in ("ks", "e")
-        ]
-        size = self._sizes[X[:, columns["r"]]] == np.arange(SIZES)
-        return np.concatenate([*parts, size], axis=1).astype(np.float32)
+        blocks = [_OPTIONS[np.where(active, X[:, columns[name]], -1)].reshape(-1, BLOCKS * 3) for name in ("ks", "e")]
+        return np.concatenate([*blocks, _SIZES[self._sizes[X[:, columns["r"]][:, 0]]]], axis=1)
 
 
 def load_ofa_mlp(path: Path, space: Space) -> OfaMlpAccuracy:

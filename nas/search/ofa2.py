@@ -11,11 +11,15 @@ from functools import partial
 import numpy as np
 
 from netdyno.base.errors import InputError, UnknownName
+from netdyno.nas import pareto
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.search.operators import OPERATORS, spread
 from netdyno.nas.search.problem import Scores
 from netdyno.nas.search.survival import SURVIVALS
 from netdyno.nas.space import Population
+
+_LONG = 500
+"""How many generations are enough for each to be twice as large, which takes less time."""
 
 
 def search_ofa2(
@@ -25,20 +29,25 @@ def search_ofa2(
     algorithm: str = "nsga2",
     operators: str = "parts",
     population: int = 100,
+    children: int | None = None,
     mutation: float | None = None,
 ) -> None:
     """Evolution of a population, survivors chosen by ``nsga2``, ``sms-emoa`` or ``spea2``.
 
     ``operators``: ``parts`` mates who is near and exchanges whole parts of the network, ``published`` single genes.
+    A generation has as many ``children`` as the ``population`` has members, or twice as many in a long search.
     ``mutation`` is the probability that a gene is set anew, by default that of the operators. Of equal objectives one
     survives.
 
     Raises:
         UnknownName: no such algorithm or operators.
-        InputError: a population or a mutation that cannot be.
+        InputError: a population, a generation or a mutation that cannot be.
     """
-    if population < 1:
-        raise InputError(f"a population has at least one architecture, not {population}")
+    if children is None:
+        children = population if evaluate.limit < _LONG * 2 * population else 2 * population
+    if population < 1 or children < 1:
+        least = min(population, children)
+        raise InputError(f"a population and a generation have at least one architecture, not {least}")
     if mutation is not None and not 0 <= mutation <= 1:
         raise InputError(f"a probability of mutation is from 0 to 1, not {mutation}")
     for kind, name, known in (("algorithm", algorithm, SURVIVALS), ("operators", operators, OPERATORS)):
@@ -52,9 +61,9 @@ def search_ofa2(
     scores = evaluate(X)
     fitness = np.zeros(len(X))
     while True:
-        children = vary(X, scores.F, fitness, population, generator)
-        X, scores = np.concatenate([X, children]), Scores.join(scores, evaluate(children))
-        distinct = np.sort(np.unique(scores.F, axis=0, return_index=True)[1])
+        born = vary(X, scores.F, fitness, children, generator)
+        X, scores = np.concatenate([X, born]), Scores.join(scores, evaluate(born))
+        distinct = pareto.distinct(scores.F)
         chosen, fitness = survive(scores[distinct], population)
         X, scores = X[distinct[chosen]], scores[distinct[chosen]]
 

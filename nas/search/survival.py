@@ -20,12 +20,19 @@ Survival = Callable[[Scores, int], Survivors]
 
 
 def nsga2(scores: Scores, n: int) -> Survivors:
-    """By rank, then by crowding distance. Source: Deb et al. 2002, section III."""
+    """By rank; the front that does not fit whole is thinned by crowding distance.
+
+    Source: Deb et al. 2002, section III; for two objectives distances are recomputed as members leave, after
+    Kukkonen & Deb 2006, Improved Pruning of Non-Dominated Solutions Based on Crowding Distance.
+    """
     rank = _ranks(scores, n)
-    distance = np.zeros(len(rank))
-    for front in range(int(rank.max()) + 1):
+    distance, room, front = np.full(len(rank), -np.inf), n, 0
+    while room > 0 and front <= rank.max():
         members = np.flatnonzero(rank == front)
+        if len(members) > room:
+            members = members[_thinned(scores.F[members], room)]
         distance[members] = pareto.crowding(scores.F[members])
+        room, front = room - len(members), front + 1
     return _first(rank, -distance, n)
 
 
@@ -86,6 +93,23 @@ def _dominance(scores: Scores) -> NDArray[np.bool_]:
     violation = scores.violation
     both = (violation[:, None] <= 0) & (violation <= 0)
     return np.where(both, pareto.dominance(scores.F), violation[:, None] < violation)
+
+
+def _thinned(F: Floats, n: int) -> NDArray[np.int64]:
+    """Positions of ``n`` rows of one front, after those between the nearest neighbours have left.
+
+    Several leave at a time, but of two neighbours only the more crowded one: leaving together would tear a gap.
+    """
+    if F.shape[1] != 2:
+        return np.argsort(-pareto.crowding(F), kind="stable")[:n]
+    alive = np.argsort(F[:, 0], kind="stable")
+    place = _unit(F) @ [1.0, -1.0]  # along the front, which descends
+    while len(alive) > max(n, 2):
+        at = place[alive]
+        gap = np.concatenate([[np.inf], at[2:] - at[:-2], [np.inf]])
+        low = np.flatnonzero((gap[1:-1] <= gap[:-2]) & (gap[1:-1] < gap[2:])) + 1
+        alive = np.delete(alive, low[np.argsort(gap[low], kind="stable")[: len(alive) - n]])
+    return alive[:n]
 
 
 def _departures(F: Floats, n: int) -> Floats:

@@ -24,6 +24,8 @@ DEPTHS = (2, 3, 4)
 RESOLUTIONS = tuple(range(128, 225, 4))
 UNITS = 5
 UNIT_BLOCKS = max(DEPTHS)
+_PRESENT = np.arange(UNIT_BLOCKS) < np.array(DEPTHS)[:, None]
+"""Which blocks a unit of each depth has, ``(3, 4)``."""
 STRIDES = (2, 2, 2, 1, 2)
 ACTIVATIONS = ("relu", "relu", "h_swish", "h_swish", "h_swish")
 EXCITED = (False, True, False, True, True)
@@ -83,10 +85,10 @@ class OfaMobileNetV3(Space):
     def active(self, X: Population) -> NDArray[np.bool_]:
         """Kernels and expansions of blocks beyond a unit's depth have no effect, ``(n, 46)``."""
         population = self.check(X)
-        depth = np.asarray(DEPTHS)[population[:, self.columns["d"]]]
-        present = (np.arange(UNIT_BLOCKS) < depth[:, :, None]).reshape(len(population), UNITS * UNIT_BLOCKS)
-        always = np.ones((len(population), UNITS + 1), np.bool_)
-        return np.concatenate([present, present, always], axis=1)
+        active = np.ones(population.shape, np.bool_)
+        active[:, self.columns["ks"]] = _PRESENT[population[:, self.columns["d"]]].reshape(-1, UNITS * UNIT_BLOCKS)
+        active[:, self.columns["e"]] = active[:, self.columns["ks"]]
+        return active
 
     def parts(self) -> NDArray[np.int64]:
         """Units with their depths, then blocks; depths and resolution are parts of their own there, ``(2, 46)``."""
