@@ -1,9 +1,9 @@
 """How good a front an evolutionary search finds on a phone's table with 100,000 evaluations, and how fast.
 
 Prints one JSON line. On the published latency table of a Note10 and the published accuracy predictor: hypervolume
-against 100 ms and 25 % of error, seeds 1 to 5, one thread. Timed in turn in the same run: pymoo's NSGA-II with uniform
-crossover, on the same evaluation. ``--limits`` instead takes the best accuracy under each of six latencies from one
-run of 200,000 evaluations, beside Once-for-All's search under each limit alone. Needs the reference data
+against 100 ms and 25 % of error, seeds 1 to 5, one thread. Timed in turn in the same run: NSGA-II of pymoo with
+uniform crossover, on the same evaluation. ``--limits`` instead takes the best accuracy under each of six latencies
+from one run of 200,000 evaluations, beside Once-for-All's search under each limit alone. Needs the reference data
 (../shared/refdata or $NETDYNO_REFDATA) and the extra ``lab``.
 
     OMP_NUM_THREADS=1 python benchmarks/evolution.py [--limits] [--seeds 5]
