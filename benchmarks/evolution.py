@@ -90,7 +90,7 @@ def _ours(method: str, **options: Any) -> Callable[[int], Floats]:
     return run
 
 
-class OnTable(Problem):  # type: ignore[misc]
+class OnTable(Problem):
     """The two objectives as pymoo asks for them."""
 
     def __init__(self) -> None:
