@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from netdyno.nas.pareto import crowding, dominance, hypervolume, non_dominated, ranks
+from netdyno.nas.pareto import crowding, distinct, dominance, hypervolume, non_dominated, ranks
 
 # Few distinct values, so that ties are the rule.
 FRONTS = st.tuples(st.integers(1, 14), st.integers(1, 4)).flatmap(
@@ -34,6 +34,12 @@ def test_non_dominated_rows_by_brute_force(F: np.ndarray) -> None:
         if not any(_dominates(other, row) for other in F) and not any((row == other).all() for other in F[:i])
     ]
     assert non_dominated(F).tolist() == expected
+
+
+@given(FRONTS)
+def test_of_equal_rows_the_first(F: np.ndarray) -> None:
+    rows = [tuple(row) for row in F.tolist()]
+    assert distinct(F).tolist() == [i for i, row in enumerate(rows) if row not in rows[:i]]
 
 
 @given(FRONTS, st.none() | st.integers(0, 20))

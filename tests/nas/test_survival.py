@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netdyno.nas import pareto
 from netdyno.nas.search.problem import Scores
-from netdyno.nas.search.survival import SURVIVALS, sms_emoa, spea2
+from netdyno.nas.search.survival import SURVIVALS, nsga2, sms_emoa, spea2
 
 
 def scores(seed: int, n: int, m: int, infeasible: float = 0.0) -> Scores:
@@ -49,6 +49,14 @@ def test_crowded_ones_leave() -> None:
     x = np.array([0.0, 0.25, 0.5, 0.52, 0.75, 1.0])
     chosen, _ = spea2(Scores(np.stack([x, 1 - x], axis=1), np.zeros(6)), 5)
     assert {0, 1, 4, 5} < set(chosen.tolist())
+
+
+def test_of_two_close_neighbours_one_stays() -> None:
+    x = np.array([0.0, 0.1, 0.5, 0.51, 0.52, 0.9, 1.0])
+    chosen, _ = nsga2(Scores(np.stack([x, 1 - x], axis=1), np.zeros(len(x))), 6)
+    assert sorted(chosen.tolist()) == [0, 1, 2, 4, 5, 6], "distances of all at once would be the same for both"
+    chosen, _ = nsga2(Scores(np.stack([x, 1 - x], axis=1), np.zeros(len(x))), 5)
+    assert len(set(chosen.tolist()) & {2, 3, 4}) == 1, "no gap is torn in the middle"
 
 
 def test_strength_counts_dominators() -> None:
