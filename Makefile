@@ -1,7 +1,7 @@
 # netdyno's own chores. Both `make demo` and `make test` start from nothing but a Python 3.11 or newer.
 PYTHON ?= python3
 BIN := .venv/bin
-EXTRAS ?= train,report,nvidia,android,dev
+EXTRAS ?= train,report,nvidia,android,lab,dev
 DEMO ?= demo
 PYTEST_ARGS ?= -m "not slow"
 

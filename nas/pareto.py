@@ -106,6 +106,24 @@ def crowding(F: Floats) -> Floats:
     return spread
 
 
+def directions(m: int, n: int) -> Floats:
+    """Weights of ``m`` objectives that sum to one, spread over all trade-offs, ``(n, m)``: corners first, if n ≥ m.
+
+    Two objectives have even steps; more have gaps between sorted coordinates of a Halton sequence, which are uniform.
+    """
+    if m == 1 or n == 1:
+        return np.full((n, m), 1 / m)
+    if m == 2:
+        first = np.linspace(1, 0, n)
+        return np.column_stack([first, 1 - first])
+    from scipy.stats import qmc
+
+    points = qmc.Halton(m - 1, scramble=False).random(n + 1)[1:]  # the first point is zero
+    ends = np.column_stack([np.zeros(n), np.sort(points, axis=1), np.ones(n)])
+    spread: Floats = np.concatenate([np.eye(m), np.diff(ends, axis=1)])[:n]
+    return spread
+
+
 def hypervolume(F: Floats, ref: Sequence[float]) -> float:
     """Exact hypervolume that ``F (n, m)`` dominates up to the reference point ``ref (m,)``."""
     import moocore

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
+from functools import partial
 from inspect import signature
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from threadpoolctl import threadpool_limits
 
@@ -57,12 +60,10 @@ def search(
     if evaluations < 1:
         raise InputError("a search needs at least one evaluation")
     given = None if start is None else space.canonical(start)
-    if constraints:
-        feasible = problem.feasible(seed)
-        given = feasible[None] if given is None else given
+    feasible = problem.feasible(seed) if constraints else None
     named = {"method": method, "seed": seed, "options": options, **(identity or {})}
     with nullcontext() if journal is None else Journal(journal, problem, _identity(problem, named)) as kept:
-        evaluate = Evaluator(problem, evaluations, given, kept, progress)
+        evaluate = Evaluator(problem, evaluations, given, kept, progress, feasible)
         # Populations are small matrices: several threads of a BLAS cost more than they bring.
         with suppress(Spent), threadpool_limits(1, user_api="blas"):
             searcher(evaluate, seed=seed, **options)
@@ -74,14 +75,28 @@ def find_searcher(method: str, options: Mapping[str, Any]) -> Any:
 
     Raises:
         UnknownName: no such method.
-        InputError: an option that it does not take.
+        InputError: an option that it does not take, or not of this type.
     """
     searcher = SEARCHERS.load(method)
     try:
         signature(searcher).bind(None, seed=0, **options)
     except TypeError as error:
         raise InputError(f"search method {method}: {error}") from error
+    hints = get_type_hints(searcher.func if isinstance(searcher, partial) else searcher)
+    for name, value in options.items():
+        if not _fits(value, hints.get(name, Any)):
+            raise InputError(f"search method {method}: {name} cannot be {value!r}")
     return searcher
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether an option is of the type that a searcher says."""
+    if isinstance(hint, UnionType):
+        return any(_fits(value, each) for each in get_args(hint))
+    if get_origin(hint) is Sequence:
+        return isinstance(value, list | tuple | str) and all(_fits(each, *get_args(hint)) for each in value)
+    kind = {int: Integral, float: Real}.get(hint, object if hint is Any else hint)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _identity(problem: Problem, named: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from netdyno.nas import pareto
 from netdyno.nas.search.front import Front
 from netdyno.nas.search.journal import Journal
 from netdyno.nas.search.problem import Problem, Scores
-from netdyno.nas.space import Population
+from netdyno.nas.space import Population, Space
 
 Floats = NDArray[np.float64]
+Draw = Callable[[Space, int, np.random.Generator], Population]
 _TELL_S = 0.2
 
 
@@ -26,8 +28,9 @@ class Evaluator:
     """Scores of architectures, up to a number of ``evaluations``.
 
     A searcher calls it with populations until it raises :class:`Spent`. ``start (n, genes)`` are architectures to
-    begin with. With a ``journal`` what it already holds is not evaluated again: a searcher that asks the same
-    questions in the same order, as one does with the same seed, goes on where it was cut off.
+    begin with, ``feasible (genes,)`` the one where there are none. With a ``journal`` what it already holds is not
+    evaluated again: a searcher that asks the same questions in the same order, as one does with the same seed, goes
+    on where it was cut off.
     """
 
     def __init__(
@@ -37,12 +40,14 @@ class Evaluator:
         start: Population | None = None,
         journal: Journal | None = None,
         progress: Progress = silent,
+        feasible: Population | None = None,
     ) -> None:
         self.problem = problem
         self.space = problem.space
         self.limit = evaluations
         self.spent = 0
         self.given = np.empty((0, len(self.space.cardinalities)), np.int64) if start is None else start
+        self._feasible = self.given[:0] if feasible is None else feasible[None]
         self._journal = journal
         self._progress = progress
         self._told = 0.0
@@ -61,10 +66,10 @@ class Evaluator:
         """The non-dominated, feasible architectures so far, ``(n, genes)``."""
         return self._X
 
-    def first(self, n: int, generator: np.random.Generator) -> Population:
-        """``n`` architectures to begin with: those that were given, else random ones."""
-        given = self.given[:n]
-        return np.concatenate([given, self.space.sample(n - len(given), generator)])
+    def first(self, n: int, generator: np.random.Generator, draw: Draw = Space.sample) -> Population:
+        """``n`` architectures to begin with: those that were given, else the feasible one, and what ``draw`` adds."""
+        given = (self.given if len(self.given) else self._feasible)[:n]
+        return np.concatenate([given, draw(self.space, n - len(given), generator)])
 
     def __call__(self, X: Population) -> Scores:
         """Scores of ``X (n, genes)``, each row of which counts.

@@ -83,8 +83,11 @@ class Journal:
 
     def _require(self, identity: str) -> None:
         found = self._database.execute("SELECT identity FROM search").fetchone()
+        empty = self._database.execute("SELECT 1 FROM batch").fetchone() is None
         if found is None:
             self._database.execute("INSERT INTO search VALUES (?)", (identity,))
+        elif empty:
+            self._database.execute("UPDATE search SET identity = ?", (identity,))
         elif found[0] != identity:
             raise InputError(
                 f"{self._path.parent}: holds another search; choose another folder, or forget it with --fresh"

@@ -16,7 +16,7 @@ from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.search.operators import OPERATORS, spread
 from netdyno.nas.search.problem import Scores
 from netdyno.nas.search.survival import SURVIVALS
-from netdyno.nas.space import Population
+from netdyno.nas.space import Space
 
 _LONG = 500
 """How many generations are enough for each to be twice as large, which takes less time."""
@@ -56,8 +56,8 @@ def search_ofa2(
     vary, survive = OPERATORS[operators](evaluate.space), SURVIVALS[algorithm]
     vary = vary if mutation is None else replace(vary, mutation=mutation)
     generator = np.random.default_rng(seed)
-    begin = Evaluator.first if operators == "published" else _first
-    X = evaluate.space.canonical(begin(evaluate, population, generator))
+    draw = Space.sample if operators == "published" else spread
+    X = evaluate.space.canonical(evaluate.first(population, generator, draw))
     scores = evaluate(X)
     fitness = np.zeros(len(X))
     while True:
@@ -66,12 +66,6 @@ def search_ofa2(
         distinct = pareto.distinct(scores.F)
         chosen, fitness = survive(scores[distinct], population)
         X, scores = X[distinct[chosen]], scores[distinct[chosen]]
-
-
-def _first(evaluate: Evaluator, n: int, generator: np.random.Generator) -> Population:
-    """What was given to begin with, else architectures of all sizes."""
-    given = evaluate.given[:n]
-    return np.concatenate([given, spread(evaluate.space, n - len(given), generator)])
 
 
 search_nsga2 = partial(search_ofa2, algorithm="nsga2")

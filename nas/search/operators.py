@@ -41,22 +41,24 @@ class Variation:
     ) -> Population:
         """``n`` children ``(n, genes)`` of ``X`` with objectives ``F`` and ``fitness``, smaller is better."""
         mothers, fathers = self.parents(F, fitness, n, generator)
-        children = self._cross(X[mothers], X[fathers], generator)
+        children = self.cross(X[mothers], X[fathers], generator)
         rate = np.where(generator.random((n, 1)) < self.wild, self.wild_mutation, self.mutation)
-        children = self.space.canonical(self._mutate(children, rate, generator))
+        children = self.space.canonical(self.mutate(children, rate, generator))
         if (stale := self._repeated(children, X)).any():
-            again = self._mutate(children[stale], max(self.mutation, _REDRAWN), generator)
+            again = self.mutate(children[stale], max(self.mutation, _REDRAWN), generator)
             children[stale] = self.space.canonical(again)
         return children
 
-    def _cross(self, mothers: Population, fathers: Population, generator: np.random.Generator) -> Population:
+    def cross(self, mothers: Population, fathers: Population, generator: np.random.Generator) -> Population:
+        """A child of each pair, ``(n, genes)``."""
         n = len(mothers)
         level = generator.integers(len(self.parts), size=n)
         of_father = generator.random((n, int(self.parts.max()) + 1)) < 0.5
         of_father &= generator.random((n, 1)) < self.crossed
         return np.where(np.take_along_axis(of_father, self.parts[level], axis=1), fathers, mothers)
 
-    def _mutate(self, X: Population, rate: Floats | float, generator: np.random.Generator) -> Population:
+    def mutate(self, X: Population, rate: Floats | float, generator: np.random.Generator) -> Population:
+        """``X (n, genes)``, each gene drawn anew with a probability ``rate``, one or ``(n, 1)``."""
         fresh = (generator.random(X.shape, np.float32) * self.space.cardinalities).astype(np.int64)
         return np.where(generator.random(X.shape, np.float32) < rate, fresh, X)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -150,55 +149,6 @@ def test_of_many_the_front_is_measured_spread_out() -> None:
     single = Scores(F[:, :1], violation)
     assert _choose(single, 3).tolist() == [0, 1, 2]
     assert len(_choose(single[:0], 3)) == 0
-
-
-# Killed and resumed -----------------------------------------------------------------------------------------------
-
-SEARCHES: dict[str, tuple[int, dict[str, Any]]] = {
-    "linas": (50, {"population": 20, **QUICK}),
-    "one-shot": (50, QUICK),
-    "nsga2": (400, {"population": 40}),
-    "sms-emoa": (400, {"population": 40}),
-    "spea2": (400, {"population": 40}),
-    "ofa": (400, {"population": 40}),
-    "random": (2500, {}),
-    "grid": (2500, {}),
-}
-
-
-@pytest.mark.parametrize("method", SEARCHES)
-def test_killed_at_random_and_resumed(
-    method: str, space: OfaMobileNetV3, objectives: list[Objective], tmp_path: Path
-) -> None:
-    evaluations, options = SEARCHES[method]
-    given = objectives[1:] if method == "ofa" else objectives
-
-    class Killed(BaseException):
-        pass
-
-    left = [0]
-
-    def error(X: np.ndarray) -> np.ndarray:
-        left[0] -= len(X)
-        if left[0] < 0:
-            raise Killed
-        values: np.ndarray = objectives[1].evaluate(X)
-        return values
-
-    def go(allowed: int, journal: Path | None) -> Any:
-        left[0] = allowed
-        mortal = [*given[:-1], Objective("error", error)]
-        return search(space, mortal, method, evaluations, seed=5, journal=journal, **options)
-
-    whole = go(10**9, None)
-    generator = np.random.default_rng(7)
-    for _ in range(3):
-        with pytest.raises(Killed):
-            go(int(generator.integers(whole.evaluations // 3)), tmp_path / "journal")
-    resumed = go(10**9, tmp_path / "journal")
-    np.testing.assert_array_equal(resumed.X, whole.X)
-    np.testing.assert_array_equal(resumed.F, whole.F)
-    assert resumed.evaluations == whole.evaluations
 
 
 # Predictors -------------------------------------------------------------------------------------------------------

@@ -21,55 +21,6 @@ Survives = Callable[[Callable[[], object]], None]
 METHODS = ("ofa2", "sms-emoa", "spea2", "random")
 
 
-def _counted(objectives: list[Objective]) -> tuple[list[Objective], list[int]]:
-    sizes: list[int] = []
-
-    def evaluate(X: np.ndarray) -> np.ndarray:
-        sizes.append(len(X))
-        values: np.ndarray = objectives[0].evaluate(X)
-        return values
-
-    return [Objective("gmacs", evaluate), *objectives[1:]], sizes
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("evaluations", [1, 7, 100, 101, 2345])
-def test_evaluations_are_spent_exactly(
-    method: str, evaluations: int, space: OfaMobileNetV3, objectives: list[Objective]
-) -> None:
-    counted, sizes = _counted(objectives)
-    front = search(space, counted, method, evaluations, seed=0)
-    assert sum(sizes) == front.evaluations == evaluations
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_what_is_returned_is_a_front(method: str, space: OfaMobileNetV3, objectives: list[Objective]) -> None:
-    seen: list[np.ndarray] = []
-
-    def note(X: np.ndarray) -> np.ndarray:
-        seen.append(np.stack([each.evaluate(X) for each in objectives], axis=1))
-        values: np.ndarray = seen[-1][:, 0]
-        return values
-
-    front = search(space, [Objective("gmacs", note), objectives[1]], method, 1500, seed=3)
-    assert not pareto.dominance(front.F).any()
-    assert front.objectives == ("gmacs", "error")
-    assert (np.diff(front.F[:, 0]) > 0).all()
-    np.testing.assert_array_equal(space.canonical(front.X), front.X)
-    np.testing.assert_allclose(np.stack([each.evaluate(front.X) for each in objectives], axis=1), front.F)
-    every = np.concatenate(seen)
-    best = every[pareto.non_dominated(every)]
-    np.testing.assert_array_equal(front.F, best[np.argsort(best[:, 0])])
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_seed_decides(method: str, space: OfaMobileNetV3, objectives: list[Objective]) -> None:
-    first, again, other = (search(space, objectives, method, 1000, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first.X, again.X)
-    np.testing.assert_array_equal(first.F, again.F)
-    assert first.X.shape != other.X.shape or not np.array_equal(first.X, other.X)
-
-
 def test_ofa2_beats_random_search(space: OfaMobileNetV3, objectives: list[Objective]) -> None:
     reference = (1.5, 30.0)
     volumes = {
@@ -107,6 +58,16 @@ def test_what_cannot_be_searched(space: OfaMobileNetV3, objectives: list[Objecti
     assert "make the others constraints" in refuses(lambda: search(space, objectives, "ofa", 10))
     with pytest.raises(UnknownName, match="did you mean 'random'"):
         search(space, objectives, method="randon")
+
+
+@pytest.mark.parametrize("wrong", ["many", 1.5, None, True, [100]])
+def test_settings_are_of_their_type(
+    wrong: object, space: OfaMobileNetV3, objectives: list[Objective], refuses: Refuses
+) -> None:
+    assert "population" in refuses(lambda: search(space, objectives, evaluations=10, population=wrong))
+    assert "predicted" in refuses(lambda: search(space, objectives, "linas", 10, population=wrong))
+    right = {"population": np.int64(5), "mutation": 1, "children": None}
+    assert search(space, objectives, evaluations=10, **right).evaluations == 10
 
 
 def test_errors_of_an_objective_are_its_own(space: OfaMobileNetV3) -> None:

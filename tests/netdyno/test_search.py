@@ -1,0 +1,98 @@
+"""``netdyno search`` as a process that is killed."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+NETDYNO = str(Path(sys.executable).with_name("netdyno"))
+TABLE = Path(__file__).parents[2] / "tables" / "ofa-mobilenetv3-intel-xeon-litert-t1"
+EVALUATIONS = {
+    "age-moea": 3000,
+    "c-taea": 4000,
+    "grid": 100,
+    "linas": 100,
+    "moead": 8000,
+    "motpe": 90,
+    "nsga2": 30_000,
+    "ofa": 30_000,
+    "ofa2": 30_000,
+    "one-shot": 100,
+    "random": 60_000,
+    "reinforce": 30_000,
+    "sms-emoa": 8000,
+    "spea2": 8000,
+    "u-nsga3": 8000,
+}
+"""What takes each a few seconds."""
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A predictor of the published form, with weights of our own."""
+    torch = pytest.importorskip("torch", reason="writes a predictor: needs the extra train")
+    generator = torch.Generator().manual_seed(0)
+    sizes = [128, 400, 400, 400, 1]
+    state = {}
+    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        state[f"{2 * number}.weight"] = torch.randn(outputs, inputs, generator=generator) * 0.1
+        if number < 3:
+            state[f"{2 * number}.bias"] = torch.randn(outputs, generator=generator) * 0.1
+    path = tmp_path_factory.mktemp("predictor") / "predictor.pth"
+    torch.save(state, path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", EVALUATIONS)
+def test_killed_at_random_and_resumed(method: str, predictor: Path, tmp_path: Path) -> None:
+    """SIGKILL, again and again: the front in the end is that of a search that nobody killed."""
+    if find_spec("pymoo") is None or find_spec("optuna") is None:
+        pytest.skip("needs the extra lab: pip install 'netdyno[lab]'")
+    words = [
+        NETDYNO,
+        "search",
+        "ofa-mobilenetv3:resolutions=224",
+        "--table",
+        str(TABLE),
+        "--accuracy",
+        str(predictor),
+    ]
+    words += ["--method", method, "--evaluations", str(EVALUATIONS[method]), "--seed", "3"]
+    words += ["--objective", "accuracy"] if method == "ofa" else ["--objective", "latency", "--objective", "accuracy"]
+    began = time.monotonic()
+    subprocess.run([*words, "--out", "whole"], cwd=tmp_path, check=True, capture_output=True)
+    took_s = time.monotonic() - began
+
+    generator = np.random.default_rng(len(method))
+    killed = kept = 0
+    for share in (0.9, *generator.uniform(0.3, 0.9, 2)):
+        process = subprocess.Popen([*words, "--out", "killed"], cwd=tmp_path, stderr=subprocess.PIPE)
+        time.sleep(share * took_s)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        killed += process.returncode == -signal.SIGKILL
+        assert (already := _batches(tmp_path / "killed" / "journal.sqlite")) >= kept
+        kept = already
+    assert killed, "one of them was still at work"
+    last = subprocess.run([*words, "--out", "killed"], cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    for name in ("front.csv", "growth.csv"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def _batches(journal: Path) -> int:
+    if not journal.exists():
+        return 0
+    with closing(sqlite3.connect(journal)) as database:
+        found = database.execute("SELECT count(*) FROM sqlite_master WHERE name = 'batch'").fetchone()[0]
+        return int(database.execute("SELECT count(*) FROM batch").fetchone()[0]) if found else 0
