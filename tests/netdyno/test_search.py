@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import closing
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -43,10 +44,9 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator = torch.Generator().manual_seed(0)
     sizes = [128, 400, 400, 400, 1]
     state = {}
-    for number, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for number, (inputs, outputs) in enumerate(pairwise(sizes)):
         state[f"{2 * number}.weight"] = torch.randn(outputs, inputs, generator=generator) * 0.1
-        if number < 3:
-            state[f"{2 * number}.bias"] = torch.randn(outputs, generator=generator) * 0.1
+        state[f"{2 * number}.bias"] = torch.randn(outputs, generator=generator) * 0.1
     path = tmp_path_factory.mktemp("predictor") / "predictor.pth"
     torch.save(state, path)
     return path
@@ -81,7 +81,8 @@ def test_killed_at_random_and_resumed(method: str, predictor: Path, tmp_path: Pa
         process.send_signal(signal.SIGKILL)
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
-        assert (already := _batches(tmp_path / "killed" / "journal.sqlite")) >= kept
+        already = _batches(tmp_path / "killed" / "journal.sqlite")
+        assert already >= kept
         kept = already
     assert killed, "one of them was still at work"
     last = subprocess.run([*words, "--out", "killed"], cwd=tmp_path, check=False, capture_output=True, text=True)
