@@ -24,6 +24,8 @@ EXTRAS = {
     "torch": ("train", "supernets, training, the demo"),
     "plotly": ("report", "reports"),
     "jinja2": ("report", "reports"),
+    "pymoo": ("lab", "the searches age-moea, u-nsga3, c-taea, moead"),
+    "optuna": ("lab", "the search motpe"),
 }
 
 

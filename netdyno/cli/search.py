@@ -28,7 +28,9 @@ def search(
     constraint: Annotated[
         list[str] | None, typer.Option(help="A limit such as 'latency_ms<=30' or 'accuracy>=75'; repeatable.")
     ] = None,
-    method: Annotated[str, typer.Option(help="ofa2, ofa, nsga2, sms-emoa, spea2, random, grid, …")] = "ofa2",
+    method: Annotated[
+        str, typer.Option(help="ofa2, ofa, linas, sms-emoa, motpe, …; any other name lists all.")
+    ] = "ofa2",
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the method, e.g. population=200; repeatable.")
     ] = None,
