@@ -129,10 +129,10 @@ def under_limits(
     return Front(like.space, like.objectives, every[kept], rows[kept, 1:], spent, rows)
 
 
-def at_limits(front: Front, limits: list[Constraint]) -> list[float]:
-    """The best predicted accuracy in percent under each limit; NaN where nothing keeps to it."""
+def at_limits(front: Front, limits: list[Constraint]) -> list[float | None]:
+    """The best predicted accuracy in percent under each limit; None where nothing keeps to it."""
     kept = [front.F[front.F[:, 0] <= limit.limit * (1 + 1e-9), 1] for limit in limits]
-    return [round(100 - float(F.min()), 2) if len(F) else float("nan") for F in kept]
+    return [round(100 - float(F.min()), 2) if len(F) else None for F in kept]
 
 
 if __name__ == "__main__":

@@ -13,13 +13,16 @@ import numpy as np
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.nas import pareto
 from netdyno.nas.search.evaluator import Evaluator
+from netdyno.nas.search.local import Neighbourhoods
 from netdyno.nas.search.operators import OPERATORS, spread
 from netdyno.nas.search.problem import Scores
 from netdyno.nas.search.survival import SURVIVALS
 from netdyno.nas.space import Space
 
 _LONG = 500
-"""How many generations are enough for each to be twice as large, which takes less time."""
+"""How many generations make a search long: each may be twice as large, which takes less time."""
+_LOCAL = 0.3
+"""Share of a long search that local search finishes; a short one does better without."""
 
 
 def search_ofa2(
@@ -31,25 +34,29 @@ def search_ofa2(
     population: int = 100,
     children: int | None = None,
     mutation: float | None = None,
+    local: float | None = None,
 ) -> None:
     """Evolution of a population, survivors chosen by ``nsga2``, ``sms-emoa`` or ``spea2``.
 
     ``operators``: ``parts`` mates who is near and exchanges whole parts of the network, ``published`` single genes.
     A generation has as many ``children`` as the ``population`` has members, or twice as many in a long search.
-    ``mutation`` is the probability that a gene is set anew, by default that of the operators. Of equal objectives one
-    survives.
+    ``mutation`` is the probability that a gene is set anew, by default that of the operators. In the last share of
+    the evaluations, ``local``, a generation is what lies one gene away from the front, until all of that was seen; by
+    default 0.3 in a long search by ``parts``. Of equal objectives one survives.
 
     Raises:
         UnknownName: no such algorithm or operators.
-        InputError: a population, a generation or a mutation that cannot be.
+        InputError: a population, a generation, a mutation or a share that cannot be.
     """
-    if children is None:
-        children = population if evaluate.limit < _LONG * 2 * population else 2 * population
+    long = evaluate.limit >= _LONG * 2 * population
+    children = population * (2 if long else 1) if children is None else children
+    local = (_LOCAL if long and operators == "parts" else 0.0) if local is None else local
     if population < 1 or children < 1:
         least = min(population, children)
         raise InputError(f"a population and a generation have at least one architecture, not {least}")
-    if mutation is not None and not 0 <= mutation <= 1:
-        raise InputError(f"a probability of mutation is from 0 to 1, not {mutation}")
+    for name, share in (("probability of mutation", mutation or 0.0), ("share of local search", local)):
+        if not 0 <= share <= 1:
+            raise InputError(f"a {name} is from 0 to 1, not {share}")
     for kind, name, known in (("algorithm", algorithm, SURVIVALS), ("operators", operators, OPERATORS)):
         if name not in known:
             raise UnknownName(kind, name, known)
@@ -60,8 +67,11 @@ def search_ofa2(
     X = evaluate.space.canonical(evaluate.first(population, generator, draw))
     scores = evaluate(X)
     fitness = np.zeros(len(X))
+    near, nothing = Neighbourhoods(evaluate, generator), X[:0]
     while True:
-        born = vary(X, scores.F, fitness, children, generator)
+        born = near.about(children) if evaluate.left < local * evaluate.limit else nothing
+        if not len(born):
+            born = vary(X, scores.F, fitness, children, generator)
         X, scores = np.concatenate([X, born]), Scores.join(scores, evaluate(born))
         distinct = pareto.distinct(scores.F)
         chosen, fitness = survive(scores[distinct], population)
