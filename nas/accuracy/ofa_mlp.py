@@ -16,7 +16,8 @@ from netdyno.nas.state import read_state
 BLOCKS = 20
 SMALLEST_SIZE, SIZE_STEP, SIZES = 112, 16, 8
 INPUTS = BLOCKS * 6 + SIZES
-CHUNK = 16_384
+CHUNK = 400
+"""Rows of which all that a layer reads and writes stays in the cache of one core."""
 _OPTIONS = np.eye(4, 3, dtype=np.float32)
 """One-hot options of a gene; the last row is that of a block that is not there."""
 _SIZES = np.eye(SIZES, dtype=np.float32)

@@ -6,7 +6,7 @@ import numpy as np
 
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.search.problem import neighbours
-from netdyno.nas.space import Population
+from netdyno.nas.space import Population, Space
 
 
 class Neighbourhoods:
@@ -24,5 +24,10 @@ class Neighbourhoods:
         members = max(round(n / int((space.cardinalities - 1).sum())), 1)
         chosen = front[self._generator.permutation(fresh)[:members].astype(np.int64)]
         self._explored |= {genes.tobytes() for genes in chosen}
-        near = [neighbours(space, genes) for genes in chosen]
-        return np.unique(space.canonical(np.concatenate([front[:0], *near])), axis=0)
+        return np.concatenate([front[:0], *(_distinct(space, genes) for genes in chosen)])
+
+
+def _distinct(space: Space, genes: Population) -> Population:
+    """Canonical neighbours of the canonical ``genes (genes,)``: where an active gene differs, the network does."""
+    near = space.canonical(neighbours(space, genes))
+    return near[(near != genes).any(axis=1)]

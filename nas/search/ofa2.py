@@ -23,6 +23,8 @@ _LONG = 500
 """How many generations make a search long: each may be twice as large, which takes less time."""
 _LOCAL = 0.3
 """Share of a long search that local search finishes; a short one does better without."""
+_EXPLORED = 400
+"""About how many neighbours are evaluated at a time."""
 
 
 def search_ofa2(
@@ -69,7 +71,7 @@ def search_ofa2(
     fitness = np.zeros(len(X))
     near, nothing = Neighbourhoods(evaluate, generator), X[:0]
     while True:
-        born = near.about(children) if evaluate.left < local * evaluate.limit else nothing
+        born = near.about(_EXPLORED) if evaluate.left < local * evaluate.limit else nothing
         if not len(born):
             born = vary(X, scores.F, fitness, children, generator)
         X, scores = np.concatenate([X, born]), Scores.join(scores, evaluate(born))
