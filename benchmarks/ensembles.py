@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from netdyno.demo import DATA
+from netdyno.ensembles import pool_of
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.data import load_data
 from netdyno.nas.ensembles.ensemble import TOGETHER, EnsembleLatency, Together, sample
@@ -34,7 +35,7 @@ from netdyno.nas.ensembles.vote import VOTINGS, VotedAccuracy, Voting
 from netdyno.nas.pareto import hypervolume
 from netdyno.nas.supernets.store import load_supernet
 from netdyno.profiler.table import load_table
-from netdyno.runs import FRONT, load_run, spread
+from netdyno.runs import load_run
 
 SPLITS = ("val", "test")
 SEED = 20_262
@@ -92,11 +93,7 @@ def main() -> None:
 def make_predictions(folder: Path, size: int, k: int) -> dict[str, Predictions]:
     """Of the same pool on both splits."""
     supernet, _ = load_supernet(folder / "supernet")
-    X = supernet.space.canonical(supernet.space.sample(2 * size, SEED))
-    if (folder / FRONT).exists():
-        front = load_run(folder).front
-        X = np.concatenate([front.X[spread(front, size // 2)], X])
-    X = X[np.sort(np.unique(X, axis=0, return_index=True)[1])][:size]
+    X = pool_of(load_run(folder), size, SEED)
     train = load_data(DATA, "train")
     sources = {split: EvaluatedAccuracy(supernet, load_data(DATA, split), train) for split in SPLITS}
     return {split: predict(source, X, k, parts=PARTS) for split, source in sources.items()}

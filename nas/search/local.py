@@ -30,4 +30,5 @@ class Neighbourhoods:
 def _distinct(space: Space, genes: Population) -> Population:
     """Canonical neighbours of the canonical ``genes (genes,)``: where an active gene differs, the network does."""
     near = space.canonical(neighbours(space, genes))
-    return near[(near != genes).any(axis=1)]
+    others: Population = near[(near != genes).any(axis=1)]
+    return others

@@ -70,7 +70,7 @@ def _point(source: Path, point: int) -> tuple[Path, Population, dict[str, dict[s
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle's folder, or an ensemble's.")],
     device: Annotated[str, typer.Option(help="Device to run it on.")] = "cpu",
     runner: Runner = "",
     fetch: Fetch = True,
@@ -82,10 +82,11 @@ def verify(
     from netdyno.base.errors import VerificationError
     from netdyno.devices import open_device
     from netdyno.exporters.bundle import load_bundle, verify_bundle
+    from netdyno.nas.ensembles.bundle import DESCRIPTOR, load_ensemble
 
-    loaded = load_bundle(bundle)
+    members = load_ensemble(bundle).members if (bundle / DESCRIPTOR).is_file() else (load_bundle(bundle),)
     with open_device(device, **device_options(runner, fetch)) as opened:
-        results = verify_bundle(loaded, opened)
+        results = [result for member in members for result in verify_bundle(member, opened)]
     if as_json:
         emit({"bundle": str(bundle), "ok": all(r.ok for r in results), "results": [asdict(r) for r in results]})
     else:

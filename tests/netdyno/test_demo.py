@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from netdyno.base.errors import InputError
+from netdyno.cli.main import app
 from netdyno.devices import open_device
 from netdyno.exporters.bundle import load_bundle, verify_bundle
 from netdyno.nas.data import digits
@@ -19,6 +23,8 @@ pytest.importorskip("torch", reason="the demo trains a supernet")
 pytest.importorskip("plotly", reason="the demo writes a report")
 
 from netdyno.demo import RUNTIMES, Demo, Size, clear, demo_space
+from netdyno.ensembles import form_ensembles
+from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 
 SMALL = Size(
     steps=3, predictor_samples=12, evaluations=600, front_points=5, table_budget_s=12.0, network_budget_s=3.0
@@ -117,3 +123,49 @@ def test_winners_span_the_measured_front(finished):
     rows["accuracy_pct"] = [50.0, 80.0, 85.0, 70.0, 90.0, 89.0]
     picked = pick_winners(rows)
     assert picked["winner"].tolist() == ["fast", "balanced", "", "", "accurate", ""]
+
+
+def test_ensembles_of_its_subnets(finished, tmp_path, monkeypatch):
+    """Formed, shipped and verified by the command line; what the subnets answered is not computed again."""
+    out, _ = finished
+    words = ["ensemble", str(out), "--out", str(tmp_path), "--pool", "14", "--evaluations", "300", "--json"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    table = pd.read_csv(told["ensembles"])
+    np.testing.assert_allclose(table[["latency_ms", "error_pct"]], told["F"])
+    assert table["size"].between(2, 8).all()
+    assert (table["members"].str.split("; ").map(len) == table["size"]).all()
+    last = table.iloc[-1]
+    run = load_run(out)
+    X = np.array([parse_genes(run.space, genes) for genes in last["members"].split("; ")])
+    cost = load_table(out / run.descriptor["table"]).cost(run.space, "latency_ms")
+    assert told["facts"]["latency_ms"]["predicted"] == pytest.approx(cost(X).sum())
+    assert told["facts"]["accuracy_pct"]["measured"] == pytest.approx(100 - last["error_pct"])
+    verified = CliRunner().invoke(app, ["verify", told["bundle"], "--json"])
+    assert verified.exit_code == 0, verified.output
+    assert len(json.loads(verified.stdout)["results"]) == 2 * last["size"]
+
+    asked = []
+    monkeypatch.setattr(EvaluatedAccuracy, "probabilities", lambda self, genes: asked.append(genes))
+    pool, front = form_ensembles(run, tmp_path, size=14, evaluations=300)
+    assert not asked
+    np.testing.assert_allclose(front.F, told["F"])
+    assert len(pool.X) == 14
+
+
+@pytest.mark.parametrize("wrong", [["--voting", "loud"], ["--latency", "mean"], ["--point", "999"], ["--pool", "1"]])
+def test_ensembles_that_cannot_be(finished, tmp_path, wrong):
+    out, _ = finished
+    words = ["ensemble", str(out), "--out", str(tmp_path), "--pool", "4", "--evaluations", "50", *wrong]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code != 0
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_ensemble_needs_a_table(finished, tmp_path):
+    out, _ = finished
+    run = load_run(out)
+    bare = replace(run, descriptor={**run.descriptor, "table": None})
+    with pytest.raises(InputError, match="without a table"):
+        form_ensembles(bare, tmp_path)
