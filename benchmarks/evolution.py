@@ -3,8 +3,8 @@
 Prints one JSON line. On the published latency table of a Note10 and the published accuracy predictor: hypervolume
 against 100 ms and 25 % of error, seeds 1 to 5, one thread. Timed in turn in the same run: NSGA-II of pymoo with
 uniform crossover, on the same evaluation. ``--limits`` instead takes the best accuracy under each of six latencies
-from one run of 200,000 evaluations, beside Once-for-All's search under each limit alone. Needs the reference data
-(../shared/refdata or $NETDYNO_REFDATA) and the extra ``lab``.
+from one run of 200,000 evaluations a seed, beside Once-for-All's search under each limit alone. Needs the reference
+data (../shared/refdata or $NETDYNO_REFDATA) and the extra ``lab``.
 
     OMP_NUM_THREADS=1 python benchmarks/evolution.py [--limits] [--seeds 5]
 """
@@ -53,7 +53,8 @@ def main() -> None:
     parser.add_argument("--limits", action="store_true", help="accuracy under six latencies instead")
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
-    found = under_limits() if args.limits else hypervolumes(range(1, args.seeds + 1))
+    seeds = range(1, args.seeds + 1)
+    found = under_limits(seeds) if args.limits else hypervolumes(seeds)
     print(json.dumps({"benchmark": "evolution", **found}))
 
 
@@ -119,20 +120,34 @@ def pymoo_nsga2(seed: int) -> Floats:
     return np.concatenate(problem.F)
 
 
-def under_limits() -> dict[str, Any]:
-    front = nd.search(SPACE, OBJECTIVES, "ofa2", 200_000, seed=1)
-    latency, error = front.F.T
+def under_limits(seeds: range) -> dict[str, Any]:
+    """Runs of 200,000 evaluations, one a seed, and Once-for-All's own search under each limit."""
+    limits = np.array(list(PUBLISHED))
+    reached = np.array([best_under(limits, seed) for seed in seeds]).round(2)
+    ahead = (reached >= list(PUBLISHED.values())).all(axis=1)
     found = {}
-    for limit, published in PUBLISHED.items():
+    for column, (limit, published) in enumerate(PUBLISHED.items()):
         began = time.perf_counter()
         alone = nd.search(SPACE, [ERROR], "ofa", 50_000, seed=1, constraints=[LATENCY.at_most(limit)])
         found[f"{limit:g} ms"] = {
             "published": published,
-            "ofa2": round(100 - error[latency <= limit].min(), 2),
+            "ofa2": {"first": reached[0, column], "mean": round(reached[:, column].mean(), 2)},
             "ofa": round(100 - alone.F.min(), 2),
             "ofa_seconds": round(time.perf_counter() - began, 2),
         }
-    return {"accuracy_pct_under": found, "ofa2_ahead": all(f["ofa2"] >= f["published"] for f in found.values())}
+    return {
+        "accuracy_pct_under": found,
+        "first_run_ahead": bool(ahead[0]),
+        "runs_ahead": int(ahead.sum()),
+        "runs": len(seeds),
+    }
+
+
+def best_under(limits: Floats, seed: int) -> Floats:
+    """The best accuracy in percent under each limit ``(n,)`` of one run, of a large population."""
+    front = nd.search(SPACE, OBJECTIVES, "ofa2", 200_000, seed, population=300, children=300)
+    latency, error = front.F.T
+    return np.array([100 - error[latency <= limit].min() for limit in limits])
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from netdyno.base.progress import Progress, silent
 from netdyno.nas import pareto
 from netdyno.nas.search.front import Front
 from netdyno.nas.search.journal import Journal
+from netdyno.nas.search.memory import Memory
 from netdyno.nas.search.problem import Problem, Scores
 from netdyno.nas.space import Population, Space
 
@@ -55,6 +56,7 @@ class Evaluator:
         self._X: Population = np.empty((0, len(self.space.cardinalities)), np.int64)
         self._F = np.empty((0, len(problem.objectives)))
         self._growth: list[Floats] = []
+        self._memory = Memory(len(problem.objectives))
 
     @property
     def left(self) -> int:
@@ -81,13 +83,16 @@ class Evaluator:
         wanted = len(X)
         X = X[: self.left]
         if len(X):
-            scores = self.problem(X) if self._journal is None else self._journal.scores(X, self.problem)
+            scores, new = self._memory.scores(X, self._ask)
             self.spent += len(X)
-            self._remember(X, scores)
+            self._remember(X[new], scores[new])
             self._tell()
         if len(X) < wanted:
             raise Spent
         return scores
+
+    def _ask(self, X: Population) -> Scores:
+        return self.problem(X) if self._journal is None else self._journal.scores(X, self.problem)
 
     def _remember(self, X: Population, scores: Scores) -> None:
         if self.problem.constraints:

@@ -19,8 +19,8 @@ from netdyno.nas.search.problem import Scores
 from netdyno.nas.search.survival import SURVIVALS
 from netdyno.nas.space import Space
 
-_LONG = 500
-"""How many generations make a search long: each may be twice as large, which takes less time."""
+_LONG = 1000
+"""How many populations make a search long: generations may be larger, which takes less time."""
 _LOCAL = 0.3
 """Share of a long search that local search finishes; a short one does better without."""
 _EXPLORED = 400
@@ -41,7 +41,7 @@ def search_ofa2(
     """Evolution of a population, survivors chosen by ``nsga2``, ``sms-emoa`` or ``spea2``.
 
     ``operators``: ``parts`` mates who is near and exchanges whole parts of the network, ``published`` single genes.
-    A generation has as many ``children`` as the ``population`` has members, or twice as many in a long search.
+    A generation has as many ``children`` as the ``population`` has members, or four times as many in a long search.
     ``mutation`` is the probability that a gene is set anew, by default that of the operators. In the last share of
     the evaluations, ``local``, a generation is what lies one gene away from the front, until all of that was seen; by
     default 0.3 in a long search by ``parts``. Of equal objectives one survives.
@@ -50,8 +50,8 @@ def search_ofa2(
         UnknownName: no such algorithm or operators.
         InputError: a population, a generation, a mutation or a share that cannot be.
     """
-    long = evaluate.limit >= _LONG * 2 * population
-    children = population * (2 if long else 1) if children is None else children
+    long = evaluate.limit >= _LONG * population
+    children = population * (4 if long else 1) if children is None else children
     local = (_LOCAL if long and operators == "parts" else 0.0) if local is None else local
     if population < 1 or children < 1:
         least = min(population, children)

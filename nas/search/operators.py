@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,6 @@ Parents = Callable[[Floats, Floats, int, np.random.Generator], tuple[NDArray[np.
 """Positions of mothers and fathers, from objectives, fitness and how many."""
 _NEAR = 0.1
 _BEYOND = 0.1
-_REDRAWN = 0.05
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,7 @@ class Variation:
     """Mating, crossover of ``parts (levels, genes)`` and random-reset mutation with a probability a gene.
 
     With probability ``crossed`` a pair of parents exchanges parts of one level, drawn anew for each pair; else the
-    child is of its mother alone. A share ``wild`` of the children is mutated at ``wild_mutation``. A child equal to
-    an architecture of the population or to another child is mutated once more.
+    child is of its mother alone. A share ``wild`` of the children is mutated at ``wild_mutation``.
     """
 
     space: Space
@@ -43,11 +40,7 @@ class Variation:
         mothers, fathers = self.parents(F, fitness, n, generator)
         children = self.cross(X[mothers], X[fathers], generator)
         rate = np.where(generator.random((n, 1)) < self.wild, self.wild_mutation, self.mutation)
-        children = self.space.canonical(self.mutate(children, rate, generator))
-        if (stale := self._repeated(children, X)).any():
-            again = self.mutate(children[stale], max(self.mutation, _REDRAWN), generator)
-            children[stale] = self.space.canonical(again)
-        return children
+        return self.space.canonical(self.mutate(children, rate, generator))
 
     def cross(self, mothers: Population, fathers: Population, generator: np.random.Generator) -> Population:
         """A child of each pair, ``(n, genes)``."""
@@ -61,19 +54,6 @@ class Variation:
         """``X (n, genes)``, each gene drawn anew with a probability ``rate``, one or ``(n, 1)``."""
         fresh = (generator.random(X.shape, np.float32) * self.space.cardinalities).astype(np.int64)
         return np.where(generator.random(X.shape, np.float32) < rate, fresh, X)
-
-    def _repeated(self, children: Population, X: Population) -> NDArray[np.bool_]:
-        """Which children stand in ``X``, or more than once among the children."""
-        hashes = np.concatenate([X, children]) @ self._salt
-        _, inverse, count = np.unique(hashes, return_inverse=True, return_counts=True)
-        repeated: NDArray[np.bool_] = count[inverse[len(X) :]] > 1
-        return repeated
-
-    @cached_property
-    def _salt(self) -> NDArray[np.int64]:
-        """Random odd numbers: equal sums, modulo 2⁶⁴, are equal architectures but for chances of 10⁻¹⁵."""
-        salt = np.random.default_rng(0).integers(-(2**62), 2**62, len(self.space.cardinalities))
-        return 2 * salt + 1
 
 
 def tournament(fitness: Floats, n: int, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -79,7 +79,7 @@ def test_all_objectives_are_predicted_unless_told(space: OfaMobileNetV3, objecti
     search(space, counted, "linas", 40, population=20, inner_evaluations=300, predictor="ridge")
     assert sum(asked) == 40
     search(space, counted, "linas", 40, population=20, inner_evaluations=300, predictor="ridge", predicted="error")
-    assert sum(asked) == 40 + 40 + 300
+    assert 40 + 40 + 200 < sum(asked) <= 40 + 40 + 300, "the inner search asks, nothing twice"
 
 
 def test_one_and_three_objectives_and_a_limit(space: OfaMobileNetV3, objectives: list[Objective]) -> None:

@@ -65,7 +65,7 @@ def test_settings_are_of_their_type(
     wrong: object, space: OfaMobileNetV3, objectives: list[Objective], refuses: Refuses
 ) -> None:
     assert "population" in refuses(lambda: search(space, objectives, evaluations=10, population=wrong))
-    assert "predicted" in refuses(lambda: search(space, objectives, "linas", 10, population=wrong))
+    assert "predicted" in refuses(lambda: search(space, objectives, "linas", 10, predicted=[3]))
     right = {"population": np.int64(5), "mutation": 1, "children": None}
     assert search(space, objectives, evaluations=10, **right).evaluations == 10
 
