@@ -74,7 +74,7 @@ class Evaluator:
         return np.concatenate([given, draw(self.space, n - len(given), generator)])
 
     def __call__(self, X: Population) -> Scores:
-        """Scores of ``X (n, genes)``, each row of which counts.
+        """Scores of ``X (n, genes)``, each row of which counts; what was asked before is not evaluated again.
 
         Raises:
             Spent: these were more than are left; as many as that were evaluated.
