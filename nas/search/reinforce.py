@@ -16,12 +16,11 @@ from netdyno.base.errors import InputError
 from netdyno.nas import pareto
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.search.problem import Scores
+from netdyno.nas.search.scaling import PENALTY, Scaling
 from netdyno.nas.space import Population, Space
 
 Floats = NDArray[np.float64]
 _DECAY = 0.9
-_PENALTY = 10.0
-"""Reward that is lost where a constraint is broken by as much as its limit; all objectives are of a size of 1."""
 
 
 def search_reinforce(
@@ -89,19 +88,17 @@ class _Reward:
     """How much better than its average each sample of each controller did, in standard deviations."""
 
     weights: Floats
-    _ideal: Floats | None = field(default=None, init=False)
-    _extent: Floats = field(default_factory=lambda: np.ones(1), init=False)
+    _scaled: Scaling = field(default_factory=Scaling, init=False)
+    _ideal: Floats = field(default_factory=lambda: np.zeros(1), init=False)
     _average: Floats | None = field(default=None, init=False)
 
     def __call__(self, scores: Scores) -> Floats:
         """Advantages ``(controllers, n)``."""
-        if self._ideal is None:
-            extent = np.ptp(scores.F, axis=0)
-            self._extent, self._ideal = np.where(extent > 0, extent, 1.0), scores.F.min(axis=0)
-        self._ideal = np.minimum(self._ideal, scores.F.min(axis=0))
-        scaled = ((scores.F - self._ideal) / self._extent).reshape(len(self.weights), -1, scores.F.shape[1])
-        reward = -(scaled * self.weights[:, None]).max(axis=2)
-        reward -= _PENALTY * scores.violation.reshape(len(self.weights), -1)
+        scaled = self._scaled(scores.F)
+        self._ideal = np.minimum(self._ideal, scaled.min(axis=0))
+        beyond = (scaled - self._ideal).reshape(len(self.weights), -1, scaled.shape[1])
+        reward = -(beyond * self.weights[:, None]).max(axis=2)
+        reward -= PENALTY * scores.violation.reshape(len(self.weights), -1)
         mean = reward.mean(axis=1, keepdims=True)
         self._average = mean if self._average is None else _DECAY * self._average + (1 - _DECAY) * mean
         spread = reward.std()

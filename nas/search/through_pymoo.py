@@ -18,10 +18,9 @@ from netdyno.nas import pareto
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.search.operators import Variation, by_parts, spread
 from netdyno.nas.search.problem import Scores
+from netdyno.nas.search.scaling import PENALTY, Scaling
 
 Floats = NDArray[np.float64]
-_PENALTY = 10.0
-"""What MOEA/D, which knows no constraints, adds to all objectives for one that is broken by as much as its limit."""
 
 
 def search_age_moea(evaluate: Evaluator, seed: int, *, population: int = 100, mutation: float | None = None) -> None:
@@ -84,8 +83,7 @@ class _Bridge:
         self._population = population
         variation = by_parts(evaluate.space)
         self._variation = variation if mutation is None else replace(variation, mutation=mutation)
-        self._ideal: Floats | None = None
-        self._extent: Floats | None = None
+        self._scaling = Scaling()
         self.directions = pareto.directions(objectives, population)
         self.operators = _operators(self._variation)
 
@@ -111,12 +109,9 @@ class _Bridge:
             algorithm.tell(infills=asked)
 
     def _scaled(self, scores: Scores, constrained: bool) -> Floats:
-        """Objectives in the extent of the first population: directions mean nothing in milliseconds and percent."""
-        if self._ideal is None or self._extent is None:
-            extent = np.ptp(scores.F, axis=0)
-            self._ideal, self._extent = scores.F.min(axis=0), np.where(extent > 0, extent, 1.0)
-        scaled: Floats = (scores.F - self._ideal) / self._extent
-        return scaled if constrained else scaled + _PENALTY * scores.violation[:, None]
+        """Objectives in the extent of the first population, with penalties where pymoo is not told of constraints."""
+        scaled = self._scaling(scores.F)
+        return scaled if constrained else scaled + PENALTY * scores.violation[:, None]
 
 
 def _operators(variation: Variation) -> dict[str, Any]:
