@@ -23,6 +23,7 @@ from netdyno.profiler.layers import (
     Overhead,
     PreConv,
     PreResidual,
+    Skip,
     Zero,
 )
 
@@ -96,7 +97,7 @@ def _emit(layer: Layer, builder: GraphBuilder, x: str, weights: Weights) -> str:
 
 
 @_emit.register
-def _(layer: Overhead, builder: GraphBuilder, x: str, weights: Weights) -> str:
+def _(layer: Overhead | Skip, builder: GraphBuilder, x: str, weights: Weights) -> str:
     return builder.unary("identity", x)
 
 

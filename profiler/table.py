@@ -2,8 +2,9 @@
 
 A table is a Frictionless data package, a folder with ``datapackage.json``, ``layers.csv``, ``networks.csv`` and, in
 tables of ours, ``samples.csv.gz``. One table is one device, runtime, precision, thread count and batch. A row's name
-is a layer's key; a key with ``@224`` behind it is that layer's cost inside a network with 224 px input, which then
-counts before the plain key's. A network's name is its genes, option indices with spaces between.
+is a layer's key. With ``@224`` behind it, it is that layer's cost inside a network with 224 px input; with ``#3``, at
+the fourth place of a network; such a row counts before the plain key's. The row ``skip`` is what a place without a
+layer costs. A network's name is its genes, option indices with spaces between.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -46,7 +47,16 @@ INTEGERS = ("memory_bytes", "samples", "starts", "valid")
 NUMBERS = {column: "Int64" if column in INTEGERS else "float64" for column in COLUMNS if column != "method"}
 METRICS = ("latency_ms", "energy_mj", "memory_bytes")
 _LARGEST_INTEGER = 2**63 - 1
-_SIZE = re.compile(r"[1-9][0-9]{0,5}")
+_SIZE = re.compile(r"@([1-9][0-9]{0,5})")
+_PLACE = re.compile(r"#(0|[1-9][0-9]{0,3})")
+
+
+class RowName(NamedTuple):
+    """A layer row's layer, and the network input size or the place that it is for, if it is for one."""
+
+    layer: Layer
+    size: int | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -125,16 +135,19 @@ class LookupTable:
         write_atomic(path / DESCRIPTOR, json.dumps(descriptor, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def parse_row(key: str) -> tuple[Layer, int | None]:
-    """A layer row's layer, and the network input size that it is for, if any.
+def parse_row(key: str) -> RowName:
+    """What a layer row's name says.
 
     Raises:
         InputError: not a row's name.
     """
-    name, at, size = key.partition("@")
-    if at and not _SIZE.fullmatch(size):
-        raise InputError(f"not a layer: {key!r}; behind @ stands the network's input size", layer=key)
-    return parse_layer(name), int(size) if at else None
+    end = min((at for at in map(key.find, "@#") if at >= 0), default=len(key))
+    size, place = _SIZE.fullmatch(key, end), _PLACE.fullmatch(key, end)
+    if end < len(key) and not (size or place):
+        raise InputError(
+            f"not a layer: {key!r}; behind @ stands the network's input size, behind # a place", layer=key
+        )
+    return RowName(parse_layer(key[:end]), int(size[1]) if size else None, int(place[1]) if place else None)
 
 
 def format_genes(genes: Iterable[int]) -> str:

@@ -1,51 +1,42 @@
 """A lookup table compiled for a space: the cost of a network is made up of the costs of its layers.
 
-Latency and energy add up: a call's overhead once, and what each layer takes beyond it. Of memory, what a layer keeps
+Latency and energy add up: a call's overhead once, and what each layer takes beyond it. A table from elsewhere may
+state a constant: it stands for the layers that every network has and the table lacks. Of memory, what a layer keeps
 (weights, as the runtime holds them) adds up in the same way, and of its activations only the largest peak counts. A
 layer that was measured at a smaller and at a larger size, but not at its own, is put between them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError, TableInvalid
+from netdyno.profiler.cost.arrays import CostArrays, arrange
 from netdyno.profiler.cost.between import between_rows
 from netdyno.profiler.cost.cost import CHUNK, Floats, GeneSpace, LayerCost
-from netdyno.profiler.layers import Layer, Overhead
-from netdyno.profiler.table import METRICS, LookupTable, parse_row
+from netdyno.profiler.layers import Overhead
+from netdyno.profiler.table import METRICS, LookupTable
 
-
-@dataclass(frozen=True)
-class _Compiled:
-    """Costs by network input size and layer, ``(sizes + 1, vocabulary + 1)``.
-
-    The last row is for sizes that the table does not tell apart, the last column an empty slot's 0.
-    """
-
-    value: Floats
-    low: Floats
-    high: Floats
+PROBES = 64
+"""Random architectures, to see which layers every network has."""
+LARGEST = 1e30
 
 
 class AdditiveCost(LayerCost):
-    """The cost of architectures from a lookup table; ``name`` is the metric, ``once`` the overhead of a call."""
+    """The cost of architectures from a lookup table; ``name`` is the metric.
 
-    def __init__(
-        self, space: GeneSpace, metric: str, sizes: NDArray[np.int64], costs: _Compiled, overhead: float
-    ) -> None:
+    ``once`` is a call's overhead and the constant that the table states.
+    """
+
+    def __init__(self, space: GeneSpace, metric: str, costs: CostArrays, overhead: float, constant: float) -> None:
         self.name = metric
         self.space = space
-        self._sizes = sizes
         self._costs = costs
         self._activations = np.array([*(layer.peak_activation_bytes for layer in space.vocabulary()), 0.0])
-        self.once = overhead
+        self._overhead = overhead
+        self.once = overhead + constant
 
     def __call__(self, X: NDArray[np.int64]) -> Floats:
         """``X (n, genes) int64`` to ``(n,)``.
@@ -74,23 +65,27 @@ class AdditiveCost(LayerCost):
 
     def slot_costs(self, X: NDArray[np.int64]) -> Floats:
         """What each slot adds, ``(n, slots)``: its row beyond the overhead."""
-        costs = self._gather(self._costs.value, self.space.layer_ids(X))
-        return np.where(self.space.layer_ids(X) >= 0, np.maximum(costs - self.once, 0.0), 0.0)
+        ids = self.space.layer_ids(X)
+        return self._beyond(self._costs.gather(self._costs.value, ids), ids)
 
     def _total(self, ids: NDArray[np.int64]) -> Floats:
-        values, once = self._gather(self._costs.value, ids), np.full(len(ids), self.once)
+        values, once = self._costs.gather(self._costs.value, ids), np.full(len(ids), self.once)
         if np.isnan(values).any():
             self._explain(ids, np.isnan(values))
         if self.name == "memory_bytes":
             activations = self._activations[ids]
             values, once = values - activations, once + activations.max(axis=1)
-        total: Floats = once + np.where(ids >= 0, np.maximum(values - self.once, 0.0), 0.0).sum(axis=1)
+        total: Floats = once + self._beyond(values, ids).sum(axis=1)
         return total
+
+    def _beyond(self, values: Floats, ids: NDArray[np.int64]) -> Floats:
+        """What each slot takes beyond the overhead of a call, which an empty one has no part in, ``(n, slots)``."""
+        return np.where(ids >= 0, np.maximum(values - self._overhead, 0.0), values)
 
     def _errors(self, ids: NDArray[np.int64]) -> Floats:
         """How far the sum may lie below and above, ``(n, 2)``: rows' errors, each times its uses, in quadrature."""
         value, low, high = (
-            self._gather(part, ids) for part in (self._costs.value, self._costs.low, self._costs.high)
+            self._costs.gather(part, ids) for part in (self._costs.value, self._costs.low, self._costs.high)
         )
         uses = (ids[:, :, None] == ids[:, None, :]).sum(axis=2)
         # Summed over the slots of a row, uses · error² is (uses · error)².
@@ -98,17 +93,13 @@ class AdditiveCost(LayerCost):
         errors: Floats = np.sqrt(np.stack(squares, axis=1))
         return errors
 
-    def _gather(self, costs: Floats, ids: NDArray[np.int64]) -> Floats:
-        """The costs of each slot, ``(n, slots)``; a network's input size is that of its first layer."""
-        found: Floats = costs[0, ids] if len(costs) == 1 else costs[self._sizes[ids[:, :1]], ids]
-        return found
-
     def _explain(self, ids: NDArray[np.int64], missing: NDArray[np.bool_]) -> None:
         row, slot = np.argwhere(missing)[0]
         layers = self.space.vocabulary()
         size = layers[ids[row, 0]].input_shape[-1]
         key = layers[ids[row, slot]].key
-        raise InputError(f"the table has no {self.name} of {key} in a network with {size} px input", layer=key)
+        where = f"at place {slot} of a network with {size} px input"
+        raise InputError(f"the table has no {self.name} of {key} {where}", layer=key)
 
 
 def compile_cost(table: LookupTable, space: GeneSpace, metric: str) -> AdditiveCost:
@@ -129,42 +120,27 @@ def compile_cost(table: LookupTable, space: GeneSpace, metric: str) -> AdditiveC
         raise TableInvalid(f"table {table.name}: {metric} of {wrong[0]} is no cost", layer=str(wrong[0]))
     columns = list(dict.fromkeys(_interval_columns(metric)))
     rows = pd.concat([measured[columns].astype(float), between_rows(measured, space.vocabulary(), columns)])
-    costs, sizes = _arrange(rows, space.vocabulary(), metric)
+    probes = space.layer_ids(space.sample(PROBES, 0))
+    costs = arrange(rows, space.vocabulary(), probes.shape[1], _interval_columns(metric))
+    constant = _constant(table, metric)
+    if constant:
+        costs.cover(probes[0, (probes == probes[0]).all(axis=0)])
     lacking = np.flatnonzero(np.isnan(costs.value).all(axis=0))
     if len(lacking):  # neither measured nor between measured sizes
         key = space.vocabulary()[lacking[0]].key
         message = f"table {table.name} lacks {len(lacking)} of the {len(space.vocabulary())} layers of {space.name}"
         raise InputError(f"{message}, {key} for one", layer=key)
     overhead = float(rows[metric].get(Overhead().key, 0.0))
-    return AdditiveCost(space, metric, sizes, costs, overhead)
+    return AdditiveCost(space, metric, costs, overhead, constant)
 
 
-def _arrange(rows: pd.DataFrame, vocabulary: Sequence[Layer], metric: str) -> tuple[_Compiled, NDArray[np.int64]]:
-    """The rows as arrays, and the position in them of each vocabulary layer's input size."""
-    position = {layer: i for i, layer in enumerate(vocabulary)}
-    parsed = [parse_row(str(key)) for key in rows.index]
-    known = sorted({size for _, size in parsed if size is not None})
-    shape = (len(known) + 1, len(vocabulary) + 1)
-    value, low, high = (np.full(shape, np.nan) for _ in range(3))
-    columns = [rows[name].to_numpy(float, na_value=np.nan) for name in _interval_columns(metric)]
-    for own_size in (False, True):  # rows of a network size come last and replace the plain ones
-        for (layer, size), *numbers in zip(parsed, *columns, strict=True):
-            if layer in position and own_size == (size is not None):
-                where = (known.index(size) if size is not None else slice(None), position[layer])
-                for array, number in zip((value, low, high), numbers, strict=True):
-                    array[where] = number
-    for array in (low, high):
-        array[np.isnan(array)] = value[np.isnan(array)]
-    for array in (value, low, high):
-        array[:, -1] = 0.0
-    sizes = np.array([_size_index(known, layer) for layer in vocabulary], np.int64)
-    return _Compiled(value, low, high), sizes
+def _constant(table: LookupTable, metric: str) -> float:
+    """What each network takes beside the layers that the table has rows for, as its conditions say."""
+    constant = table.conditions.get("constant_ms", 0.0) if metric == "latency_ms" else 0.0
+    if isinstance(constant, bool) or not isinstance(constant, int | float) or not 0 <= constant < LARGEST:
+        raise InputError(f"table {table.name}: constant_ms is {constant!r}, not a positive number or zero")
+    return float(constant)
 
 
 def _interval_columns(metric: str) -> tuple[str, str, str]:
     return (metric, f"{metric}_low", f"{metric}_high") if metric == "latency_ms" else (metric, metric, metric)
-
-
-def _size_index(known: list[int], layer: Layer) -> int:
-    size: Any = layer.input_shape[-1]
-    return known.index(size) if size in known else len(known)

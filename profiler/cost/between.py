@@ -12,7 +12,7 @@ from dataclasses import fields
 import pandas as pd
 
 from netdyno.profiler.layers import Layer
-from netdyno.profiler.table import parse_row
+from netdyno.profiler.table import RowName, parse_row
 
 Family = tuple[object, ...]
 
@@ -21,9 +21,9 @@ def between_rows(rows: pd.DataFrame, layers: Iterable[Layer], columns: Sequence[
     """Rows of ``columns`` for those of ``layers`` that ``rows`` lacks but has at a smaller and a larger size."""
     families: dict[Family, dict[int, str]] = {}
     for key in map(str, rows.index):
-        layer, size = parse_row(key)
-        if size is None:
-            families.setdefault(_family(layer), {})[_pixels(layer)] = key
+        name = parse_row(key)
+        if name == RowName(name.layer):
+            families.setdefault(_family(name.layer), {})[_pixels(name.layer)] = key
     found: dict[str, list[float]] = {}
     for layer in layers:
         sizes = families.get(_family(layer), {})

@@ -61,10 +61,12 @@ def write_ofa_yaml(table: LookupTable, path: Path) -> list[Path]:
     by_size: dict[int, dict[str, dict[str, float | int]]] = {}
     valid = table.layers[(table.layers["valid"] == 1) & table.layers["latency_ms"].notna()]
     rows = [(parse_row(str(key)), row) for key, row in valid.iterrows()]
-    stems = {layer.h for (layer, _), _ in rows if isinstance(layer, Conv) and layer.cin == STEM_CHANNELS}
-    for (layer, size), row in rows:
+    stems = {name.layer.h for name, _ in rows if isinstance(name.layer, Conv) and name.layer.cin == STEM_CHANNELS}
+    for (layer, size, place), row in rows:
         if isinstance(layer, Overhead):
             continue
+        if place is not None:
+            raise InputError(f"Once-for-All's tables do not tell places apart: {layer.key}#{place}", layer=layer.key)
         if size is None and len(stems) != 1:
             raise InputError(f"table {table.name} has layers of {len(stems)} input sizes; one file is of one size")
         entry = _entry(float(row["latency_ms"]), row)

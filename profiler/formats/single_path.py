@@ -2,7 +2,8 @@
 
 ``{"1": {"0": 4.49, "1": 9.2, …}, …}``: options 0 to 3 are kernel 3 with expansion 3, kernel 3 with 6, kernel 5 with
 3, kernel 5 with 6. Layers 1 to 20 are those that are searched; the first and the last block, stem and head are one
-constant of the published model, as is what a skipped layer takes. Source: Stamoulis et al. 2019.
+constant of the published model, as is what a skipped layer takes. Layers of one shape were measured at each of their
+places, so a row is for one place. Source: Stamoulis et al. 2019.
 """
 
 from __future__ import annotations
@@ -11,13 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from netdyno.base.errors import InputError
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.content import as_number, read_json
 from netdyno.profiler.formats.rows import latency_row
-from netdyno.profiler.layers import MBConv
+from netdyno.profiler.layers import MBConv, Skip
 from netdyno.profiler.table import LookupTable, make_rows
 
 OPTIONS = {"0": (3, 3), "1": (3, 6), "2": (5, 3), "3": (5, 6)}
@@ -26,6 +25,8 @@ STAGES = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2))
 """Channels and first stride of the five stages of four searched layers."""
 STAGE_LAYERS = 4
 FIRST_SIDE, FIRST_CHANNELS = 112, 16
+FIRST_PLACE = 2
+"""Stem and first block stand before the searched layers."""
 CONSTANT_MS, SKIP_MS = 19.5999, 0.7
 
 
@@ -44,24 +45,24 @@ def searched_layers() -> Iterator[dict[str, MBConv]]:
 
 
 def read_single_path_json(path: Path, choice: Choice) -> LookupTable:
-    """The searched layers as a table; places of one shape are one layer, whose latency is their mean.
+    """The searched layers as a table, a row for each at its place.
 
     Raises:
         InputError: not such a file.
     """
     choice.forbid(path)
     content = read_json(path)
-    readings: dict[str, list[float]] = {}
-    for number, layers in enumerate(searched_layers(), start=1):
-        for option, layer in layers.items():
-            readings.setdefault(layer.key, []).append(_latency(path, content, str(number), option))
-    rows = {key: latency_row(float(np.mean(own)), samples=len(own)) for key, own in readings.items()}
+    rows = {
+        f"{layer.key}#{FIRST_PLACE + place}": latency_row(_latency(path, content, str(1 + place), option))
+        for place, layers in enumerate(searched_layers())
+        for option, layer in layers.items()
+    }
+    rows[Skip().key] = latency_row(SKIP_MS)
     conditions = {
         "source": "dstamoulis/single-path-nas",
         "format": "single-path-json",
         "batch": 1,
         "constant_ms": CONSTANT_MS,
-        "skip_ms": SKIP_MS,
     }
     return LookupTable(path.stem, conditions, make_rows("layer", rows))
 

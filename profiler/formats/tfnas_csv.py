@@ -19,8 +19,8 @@ from netdyno.base.rows import read_rows
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.content import as_number
 from netdyno.profiler.formats.rows import latency_row
-from netdyno.profiler.layers import Layer, MBConv, Overhead, parse_layer
-from netdyno.profiler.table import LookupTable, make_rows, parse_row
+from netdyno.profiler.layers import MBConv, Overhead, parse_layer
+from netdyno.profiler.table import LookupTable, RowName, make_rows, parse_row
 
 COLUMNS = ("device", "op_key", "mid_channels", "latency_ms")
 BASE = "base"
@@ -76,18 +76,24 @@ def write_tfnas_csv(table: LookupTable, path: Path) -> list[Path]:
     writer.writerows([COLUMNS, (name or "device", BASE, "", constant)])
     rows = table.layers[(table.layers["valid"] == 1) & table.layers["latency_ms"].notna()]
     for key, row in rows.iterrows():
-        layer, size = parse_row(str(key))
-        if not isinstance(layer, Overhead):
-            writer.writerow((name or "device", *_format_key(layer, size), float(row["latency_ms"])))
+        row_name = parse_row(str(key))
+        if not isinstance(row_name.layer, Overhead):
+            writer.writerow((name or "device", *_format_key(row_name), float(row["latency_ms"])))
     file = path / "tfnas_lut.csv"
     write_atomic(file, lines.getvalue())
     return [file]
 
 
-def _format_key(layer: Layer, size: int | None) -> tuple[str, int]:
+def _format_key(name: RowName) -> tuple[str, int]:
     """The key and channels that :func:`_layer` reads."""
-    nameable = isinstance(layer, MBConv) and size is None and layer.h == layer.w and layer.act in ("relu", "swish")
-    if not isinstance(layer, MBConv) or not nameable or layer.skip != _skips(layer.stride, layer.cin, layer.cout):
+    layer = name.layer
+    if (
+        not isinstance(layer, MBConv)
+        or name != RowName(layer)
+        or layer.h != layer.w
+        or layer.act not in ("relu", "swish")
+        or layer.skip != _skips(layer.stride, layer.cin, layer.cout)
+    ):
         raise InputError(f"TF-NAS's tables have no name for {layer.key}", layer=layer.key)
     sizes = f"{layer.h}_{layer.cin}_{layer.se}_{layer.cout}_k{layer.kernel}_s{layer.stride}_{layer.act}"
     return f"MBInvertedResBlock_{sizes}", layer.mid

@@ -1,7 +1,7 @@
 """Layers: the units of a lookup table. Within one table equal keys mean equal cost."""
 
 from netdyno.profiler.layers.fbnet import FBNetBlock
-from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead
+from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead, Skip
 from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, make_divisible
 from netdyno.profiler.layers.nasbench201 import Add, AvgPool, Norm, PreConv, PreResidual, Zero
 from netdyno.profiler.layers.operator import Operator, count_operators
@@ -23,6 +23,7 @@ __all__ = [
     "Overhead",
     "PreConv",
     "PreResidual",
+    "Skip",
     "Zero",
     "count_operators",
     "make_divisible",

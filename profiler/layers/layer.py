@@ -71,6 +71,23 @@ class Overhead(Layer):
 
 
 @dataclass(frozen=True)
+class Skip(Layer):
+    """Nothing in a layer's place, and what a runtime spends there all the same."""
+
+    kind: ClassVar[str] = "skip"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """The smallest tensor there is."""
+        return (1, 1, 1, 1)
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """What passes by is the layer's before it."""
+        return 0
+
+
+@dataclass(frozen=True)
 class Spatial(Layer):
     """A layer on an ``h`` × ``w`` × ``cin`` input."""
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 from netdyno.base.errors import InputError
 from netdyno.profiler.layers.fbnet import FBNetBlock
-from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead
+from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead, Skip
 from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv
 from netdyno.profiler.layers.nasbench201 import Add, AvgPool, Norm, PreConv, PreResidual, Zero
 from netdyno.profiler.layers.operator import TEXTS, Operator, read_text
@@ -16,6 +16,7 @@ _LARGEST = 10**9
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 _ALL = (
     Overhead,
+    Skip,
     Conv,
     MBConv,
     GlobalPool,

@@ -31,14 +31,17 @@ class Chains:
     def layer_ids(self, X: np.ndarray) -> np.ndarray:
         return np.asarray(X)
 
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        return X
+
 
 X = np.array([[0, 2, 3], [1, -1, 3], [1, 2, 3]])
 COSTS = {SMALL.key: 1.0, LARGE.key: 2.0, POOL.key: 0.5, HEAD.key: 0.25}
 
 
-def _cost(rows: dict[str, Any], metric: str = "latency_ms") -> AdditiveCost:
+def _cost(rows: dict[str, Any], metric: str = "latency_ms", **conditions: Any) -> AdditiveCost:
     filled = {key: row if isinstance(row, dict) else {metric: row} for key, row in rows.items()}
-    return LookupTable("twin", {}, make_rows("layer", filled)).cost(Chains(), metric)
+    return LookupTable("twin", conditions, make_rows("layer", filled)).cost(Chains(), metric)
 
 
 def test_without_an_overhead_costs_add_up() -> None:
@@ -69,6 +72,40 @@ def test_a_row_for_one_size_says_nothing_of_another(refuses: Refuses) -> None:
     cost = _cost({key: value for key, value in COSTS.items() if key != HEAD.key} | {f"{HEAD.key}@8": 10.0})
     np.testing.assert_allclose(cost(X[1:]), [12.0, 12.5])
     assert HEAD.key in refuses(lambda: cost(X))
+
+
+def test_a_row_for_a_place_counts_there_and_a_plain_one_elsewhere() -> None:
+    cost = _cost({SMALL.key: 1.0, LARGE.key: 2.0, HEAD.key: 0.25, f"{LARGE.key}#0": 5.0, f"{POOL.key}#1": 0.5})
+    np.testing.assert_allclose(cost(X), [1.75, 5.25, 5.75])
+
+
+def test_a_row_for_one_place_says_nothing_of_another(refuses: Refuses) -> None:
+    cost = _cost(COSTS | {f"{POOL.key}#1": 0.75})
+    np.testing.assert_allclose(cost(np.array([[0, 2, 2]])), [1.0 + 0.75 + 0.5])
+    rows = {SMALL.key: 1.0, LARGE.key: 2.0, HEAD.key: 0.25, f"{POOL.key}#1": 0.5}
+    assert "at place 2" in refuses(lambda: _cost(rows)(np.array([[0, 2, 2]])))
+
+
+def test_sizes_and_places_are_not_told_apart_together(refuses: Refuses) -> None:
+    refuses(lambda: _cost(COSTS | {f"{HEAD.key}@8": 10.0, f"{HEAD.key}#2": 20.0}))
+
+
+def test_what_an_empty_place_costs_is_no_call_of_its_own() -> None:
+    cost = _cost(COSTS | {"skip": 0.1, Overhead().key: 0.3})
+    np.testing.assert_allclose(cost(X), [0.3 + 0.7 + 0.2, 0.3 + 1.7 + 0.1, 0.3 + 1.7 + 0.2])
+
+
+def test_a_constant_stands_for_what_every_network_has(refuses: Refuses) -> None:
+    rows = {key: value for key, value in COSTS.items() if key != HEAD.key}
+    cost = _cost(rows, constant_ms=7.0)
+    np.testing.assert_allclose(cost(X), [8.5, 9.0, 9.5])
+    assert cost.once == 7.0
+    refuses(lambda: _cost({key: value for key, value in rows.items() if key != POOL.key}, constant_ms=7.0))
+
+
+@pytest.mark.parametrize("constant", [-1.0, float("inf"), float("nan"), "7", True, None, [1.0]])
+def test_a_constant_that_is_none(constant: Any, refuses: Refuses) -> None:
+    assert "constant_ms" in refuses(lambda: _cost(COSTS, constant_ms=constant))
 
 
 def test_a_missing_layer_is_named(refuses: Refuses) -> None:

@@ -125,14 +125,16 @@ def test_invalid_rows_may_hold_anything() -> None:
     assert _table(valid=0, latency_ms=-1.0).problems() == []
 
 
-@pytest.mark.parametrize("size", ["", "0", "-1", "1.5", "٢٢", "007", "9" * 5000, "224@224"])
-def test_hostile_sizes(size: str, refuses: Refuses) -> None:
-    refuses(lambda: parse_row(f"{KEY}@{size}"))
+@pytest.mark.parametrize("number", ["", "-1", "1.5", "٢٢", "007", "9" * 5000, "224@224", "7#7", "224#7", "7@224"])
+@pytest.mark.parametrize("sign", ["@", "#"])
+def test_hostile_sizes_and_places(sign: str, number: str, refuses: Refuses) -> None:
+    refuses(lambda: parse_row(f"{KEY}{sign}{number}"))
 
 
-def test_a_row_names_a_layer_and_perhaps_a_size() -> None:
-    assert parse_row(KEY) == (Linear(4, 3), None)
-    assert parse_row(f"{KEY}@224") == (Linear(4, 3), 224)
+def test_a_row_names_a_layer_and_perhaps_a_size_or_a_place() -> None:
+    assert parse_row(KEY) == (Linear(4, 3), None, None)
+    assert parse_row(f"{KEY}@224") == (Linear(4, 3), 224, None)
+    assert parse_row(f"{KEY}#0") == (Linear(4, 3), None, 0)
 
 
 HEADER = ",".join(("layer", *COLUMNS))

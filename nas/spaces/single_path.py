@@ -1,0 +1,171 @@
+"""The Single-Path and Single-Path+ spaces (Stamoulis et al. 2019; Stamoulis 2020, chapters 5 and 6).
+
+MnasNet's backbone: seven blocks of up to four inverted bottlenecks, 22 in all. The first and the last are fixed; of
+the 20 between them each chooses kernel and expansion, in Single-Path+ squeeze-and-excitation as well, or is skipped
+where its output has its input's shape. 20 genes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError, UnknownName
+from netdyno.nas.space import GeneGroup, Population
+from netdyno.nas.spaces.slots import Slot, SlottedSpace
+from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
+
+STAGES = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2))
+"""Channels and first stride of the searched blocks."""
+STAGE_LAYERS = 4
+LAYERS = STAGE_LAYERS * len(STAGES)
+BASE_WIDTHS = (32, 16, *(channels for channels, _ in STAGES), 320, 1280)
+LAST_EXPANSION = 6
+KERNELS, EXPANSIONS = (3, 5), (3, 6)
+SKIP = "skip"
+SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 32, 1024
+LARGEST_WIDTH = 16
+
+
+@dataclass(frozen=True)
+class Option:
+    """One candidate of a layer; ``se`` is the ratio of reduced channels to the layer's input channels."""
+
+    kernel: int
+    expansion: int
+    se: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As in ``3x3-e6`` and ``5x5-e3-se0.25``."""
+        return f"{self.kernel}x{self.kernel}-e{self.expansion}" + (f"-se{self.se:g}" if self.se else "")
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a searched layer is whichever option it takes; one that ``skips`` may be left out."""
+
+    side: int
+    cin: int
+    cout: int
+    stride: int
+
+    @property
+    def skips(self) -> bool:
+        """Whether the output has the input's shape."""
+        return self.stride == 1 and self.cin == self.cout
+
+    def layer(self, option: Option) -> MBConv:
+        """The layer of an option."""
+        mid = self.cin * option.expansion
+        se = max(int(self.cin * option.se), 1) if option.se else 0
+        return MBConv(
+            self.side, self.side, self.cin, self.cout, mid, option.kernel, self.stride, "relu", se, int(self.skips)
+        )
+
+
+class SinglePath(SlottedSpace):
+    """Single-Path at any width, input resolution and number of classes.
+
+    A layer's options are numbered as in the published runtime model; a skip comes last, where there is one.
+
+    Raises:
+        InputError: a width, resolution or number of classes that cannot be.
+    """
+
+    name = "single-path"
+    ratios: ClassVar[tuple[float, ...]] = (0.0,)
+
+    def __init__(self, width: float = 1.0, resolution: int = 224, classes: int = 1000) -> None:
+        self.width, self.side = float(width), int(resolution)
+        if not 0 < self.width <= LARGEST_WIDTH:
+            raise InputError(f"{self.name}: width must be above 0 and at most {LARGEST_WIDTH}, not {self.width:g}")
+        if not SMALLEST_RESOLUTION <= self.side <= LARGEST_RESOLUTION or self.side % 2:
+            raise InputError(
+                f"{self.name}: resolution must be even and from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, "
+                f"not {self.side}"
+            )
+        self.channels = tuple(make_divisible(base * self.width) for base in BASE_WIDTHS)
+        self.options = tuple(Option(k, e, se) for k, e, se in product(KERNELS, EXPANSIONS, self.ratios))
+        self.places = self._places()
+        names = tuple(option.name for option in self.options)
+        self.groups = tuple(
+            GeneGroup(f"layer{number}", (*names, SKIP) if place.skips else names)
+            for number, place in enumerate(self.places, start=1)
+        )
+        super().__init__(classes)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Width, resolution and classes."""
+        return {"width": self.width, "resolution": self.side, "classes": self.classes}
+
+    def _places(self) -> list[Place]:
+        side, cin = self.side // 2, self.channels[1]
+        places = []
+        for (_, first_stride), cout in zip(STAGES, self.channels[2:], strict=False):
+            for position in range(STAGE_LAYERS):
+                places.append(Place(side, cin, cout, 1 if position else first_stride))
+                side, cin = -(-side // places[-1].stride), cout
+        return places
+
+    def slots(self) -> list[Slot]:
+        """Stem, first block, 20 searched layers, last block, final expansion, pool, classifier."""
+        stem, first, *_, deepest, last, head = self.channels
+        side = self.side // 2
+        opening = (
+            Conv(self.side, self.side, 3, stem, 3, 2, 1, "relu"),
+            MBConv(side, side, stem, first, stem, 3, 1, "relu", 0, 0),
+        )
+        end = -(-self.places[-1].side // self.places[-1].stride)
+        closing = (
+            MBConv(end, end, deepest, last, deepest * LAST_EXPANSION, 3, 1, "relu", 0, 0),
+            Conv(end, end, last, head, 1, 1, 1, "relu"),
+            GlobalPool(end, end, head),
+            Linear(head, self.classes),
+        )
+        searched = [Slot(self._candidates(place), gene) for gene, place in enumerate(self.places)]
+        return [*(Slot((layer,)) for layer in opening), *searched, *(Slot((layer,)) for layer in closing)]
+
+    def _candidates(self, place: Place) -> tuple[Layer | None, ...]:
+        layers = tuple(place.layer(option) for option in self.options)
+        return (*layers, None) if place.skips else layers
+
+    def uniform(self, option: str) -> Population:
+        """The architecture ``(20,)`` with every searched layer of one kind, ``3x3-e3`` for example.
+
+        Raises:
+            UnknownName: no such option, or the skip, which not every layer has.
+        """
+        names = [each.name for each in self.options]
+        if option not in names:
+            raise UnknownName("option", option, names)
+        return np.full(LAYERS, names.index(option), np.int64)
+
+    def smallest(self) -> Population:
+        """Every layer skipped that can be, the others with the smallest kernel and expansion."""
+        return np.where([place.skips for place in self.places], len(self.options), 0).astype(np.int64)
+
+    def largest(self) -> Population:
+        """Every layer with the largest kernel, expansion and squeeze-and-excitation."""
+        return np.full(LAYERS, len(self.options) - 1, np.int64)
+
+    def parts(self) -> NDArray[np.int64]:
+        """Blocks, then layers, ``(2, 20)``."""
+        layers = np.arange(LAYERS)
+        return np.stack([layers // STAGE_LAYERS, layers])
+
+    def resolution(self, genes: Population) -> int:
+        """Height and width of the input, the same for every architecture."""
+        return self.side
+
+
+class SinglePathPlus(SinglePath):
+    """Single-Path+: a layer also chooses squeeze-and-excitation, to a quarter or half of its input's channels."""
+
+    name = "single-path-plus"
+    ratios = (0.0, 0.25, 0.5)
