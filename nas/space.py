@@ -203,6 +203,10 @@ class Space(ABC):
         vocabulary = self.vocabulary()
         return [vocabulary[i] for i in self.layer_ids(self.check(genes))[0] if i >= 0]
 
+    def resolution(self, genes: Population) -> int:
+        """Height and width of one architecture's input."""
+        return self.layers(genes)[0].input_shape[-1]
+
     def graph(self, genes: Population, weights: Sequence[Weights] | None = None) -> Graph:
         """The op-level graph of one architecture; ``weights`` holds one mapping a layer, see ``lower``."""
         layers = self.layers(genes)

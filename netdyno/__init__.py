@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from netdyno.nas.accuracy.predictor import FittedAccuracy
     from netdyno.nas.search.front import Front
     from netdyno.nas.space import Space
-    from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
     from netdyno.nas.supernets.subnet import Subnet
+    from netdyno.nas.supernets.supernet import Supernet
     from netdyno.profiler.cost.cost import Cost
     from netdyno.profiler.table import LookupTable
 
@@ -180,7 +180,7 @@ def fit_accuracy(space: Space, X: NDArray[np.int64], y: NDArray[np.float64], see
     return fit_accuracy(space, X, y, seed)
 
 
-def accuracy(supernet: OfaMobileNetV3Supernet, data: str = "digits", split: str = "val") -> EvaluatedAccuracy:
+def accuracy(supernet: Supernet, data: str = "digits", split: str = "val") -> EvaluatedAccuracy:
     """Accuracy that is really evaluated on a data set's split, subnet by subnet, and cached.
 
     Raises:
@@ -211,7 +211,7 @@ def search(
     return search(space, objectives, method, evaluations, seed, **options)
 
 
-def supernet(space: Space) -> OfaMobileNetV3Supernet:
+def supernet(space: Space) -> Supernet:
     """An untrained supernet of a space, a torch module.
 
     Raises:
@@ -223,9 +223,7 @@ def supernet(space: Space) -> OfaMobileNetV3Supernet:
     return make_supernet(space)
 
 
-def train(
-    supernet: OfaMobileNetV3Supernet, data: str = "digits", out: str | Path | None = None, **options: Any
-) -> None:
+def train(supernet: Supernet, data: str = "digits", out: str | Path | None = None, **options: Any) -> None:
     """Train a supernet in place; with ``out`` it is written there.
 
     ``options`` are those of :class:`netdyno.nas.supernets.train.Training`.
@@ -247,7 +245,7 @@ def train(
         save_supernet(supernet, Path(out), data=data, training=training)
 
 
-def load_supernet(path: str | Path) -> OfaMobileNetV3Supernet:
+def load_supernet(path: str | Path) -> Supernet:
     """Read a trained supernet's folder.
 
     Raises:

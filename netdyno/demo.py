@@ -29,8 +29,8 @@ from netdyno.nas.data import load_data
 from netdyno.nas.search import search
 from netdyno.nas.ship import ship
 from netdyno.nas.space import Space, format_space, make_space, parse_genes
-from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
 from netdyno.nas.supernets.store import load_supernet, make_supernet, save_supernet
+from netdyno.nas.supernets.supernet import Supernet
 from netdyno.nas.supernets.train import Training, train_supernet
 from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_space
@@ -125,7 +125,7 @@ class Demo:
         self._say(f"profile  {runtime}: {len(table.layers)} layers on {device.info().name} {_took(began)}")
         return table
 
-    def _train(self) -> OfaMobileNetV3Supernet:
+    def _train(self) -> Supernet:
         folder = self._out / "supernet"
         if folder.exists():
             return load_supernet(folder)[0]

@@ -13,8 +13,8 @@ from netdyno.base.progress import Progress, silent
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
-from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
 from netdyno.nas.supernets.subnet import CALIBRATION_IMAGES, Subnet, recalibrate, resize
+from netdyno.nas.supernets.supernet import Supernet
 
 BATCH = 256
 
@@ -24,7 +24,7 @@ class EvaluatedAccuracy(Accuracy):
 
     def __init__(
         self,
-        supernet: OfaMobileNetV3Supernet,
+        supernet: Supernet,
         data: Dataset,
         calibration: Dataset,
         calibration_images: int = CALIBRATION_IMAGES,

@@ -159,10 +159,6 @@ class SinglePath(SlottedSpace):
         layers = np.arange(LAYERS)
         return np.stack([layers // STAGE_LAYERS, layers])
 
-    def resolution(self, genes: Population) -> int:
-        """Height and width of the input, the same for every architecture."""
-        return self.side
-
 
 class SinglePathPlus(SinglePath):
     """Single-Path+: a layer also chooses squeeze-and-excitation, to a quarter or half of its input's channels."""

@@ -18,7 +18,7 @@ from netdyno.nas.space import Space, make_space
 from netdyno.nas.state import read_state
 
 if TYPE_CHECKING:
-    from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
+    from netdyno.nas.supernets.supernet import Supernet
     from netdyno.nas.supernets.train import Training
 
 SUPERNETS = Registry("supernet", "netdyno.supernets")
@@ -27,7 +27,7 @@ WEIGHTS = "weights.pt"
 OWN_FILES = (DESCRIPTOR, WEIGHTS)
 
 
-def make_supernet(space: Space, seed: int = 0) -> OfaMobileNetV3Supernet:
+def make_supernet(space: Space, seed: int = 0) -> Supernet:
     """An untrained supernet of a space, initialised from ``seed``.
 
     Raises:
@@ -38,11 +38,11 @@ def make_supernet(space: Space, seed: int = 0) -> OfaMobileNetV3Supernet:
     build = SUPERNETS.load(space.name)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        supernet: OfaMobileNetV3Supernet = build(space)
+        supernet: Supernet = build(space)
     return supernet
 
 
-def save_supernet(supernet: OfaMobileNetV3Supernet, path: Path, *, data: str, training: Training) -> None:
+def save_supernet(supernet: Supernet, path: Path, *, data: str, training: Training) -> None:
     """Write a supernet's folder, whole or not at all.
 
     Raises:
@@ -61,7 +61,7 @@ def save_supernet(supernet: OfaMobileNetV3Supernet, path: Path, *, data: str, tr
         (folder / DESCRIPTOR).write_text(json.dumps(descriptor, indent=2) + "\n")
 
 
-def load_supernet(path: Path) -> tuple[OfaMobileNetV3Supernet, dict[str, Any]]:
+def load_supernet(path: Path) -> tuple[Supernet, dict[str, Any]]:
     """A supernet from its folder, and the folder's descriptor.
 
     Raises:

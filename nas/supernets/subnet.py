@@ -156,7 +156,7 @@ class Subnet(nn.Module):
     @property
     def resolution(self) -> int:
         """Height and width of the input."""
-        return self.space.layers(self.genes)[0].input_shape[-1]
+        return self.space.resolution(self.genes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of a batch of images."""

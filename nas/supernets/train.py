@@ -14,8 +14,8 @@ from netdyno.base.errors import InputError
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
-from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
 from netdyno.nas.supernets.subnet import resize
+from netdyno.nas.supernets.supernet import Supernet
 
 SMALLEST_EVERY = 4
 
@@ -44,7 +44,7 @@ class Training:
 
 
 def train_supernet(
-    supernet: OfaMobileNetV3Supernet,
+    supernet: Supernet,
     data: Dataset,
     training: Training = Training(),
     progress: Progress = silent,
@@ -86,9 +86,7 @@ def train_supernet(
     return losses
 
 
-def _sandwich(
-    supernet: OfaMobileNetV3Supernet, images: Tensor, labels: Tensor, students: Sequence[Population]
-) -> float:
+def _sandwich(supernet: Supernet, images: Tensor, labels: Tensor, students: Sequence[Population]) -> float:
     """Gradients of one step, the largest subnet first; returns its loss."""
     space = supernet.space
 
