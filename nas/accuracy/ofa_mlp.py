@@ -6,8 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
+from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+from onnx.numpy_helper import from_array
+from onnxruntime import InferenceSession, SessionOptions
 
 from netdyno.base.errors import InputError
+from netdyno.exporters.onnx import IR_VERSION, OPSET
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.space import Population, Space
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
@@ -41,30 +46,38 @@ class OfaMlpAccuracy(Accuracy):
             raise InputError(f"the accuracy predictor knows resolutions from {SMALLEST_SIZE} to {largest} only")
         self._space = space
         self._sizes = sizes
-        # Transposed once: a product of few rows with a transposed view takes a fifth longer.
-        self._layers = [(np.ascontiguousarray(weight.T), bias) for weight, bias in layers]
+        self._session = _session(layers)
 
     def __call__(self, X: Population) -> NDArray[np.float64]:
         """``X (n, 46)`` to percent ``(n,)``."""
         population = self._space.check(X)
-        parts = [self._evaluate(population[i : i + CHUNK]) for i in range(0, len(population), CHUNK)]
+        chunks = (self._encode(population[i : i + CHUNK]) for i in range(0, len(population), CHUNK))
+        parts = [100.0 * self._session.run(None, {"x": x})[0][:, 0].astype(np.float64) for x in chunks]
         return np.concatenate([np.empty(0), *parts])
-
-    def _evaluate(self, X: Population) -> NDArray[np.float64]:
-        y = self._encode(X)
-        for weight, bias in self._layers[:-1]:
-            y = y @ weight
-            y += bias
-            np.maximum(y, 0.0, out=y)
-        weight, bias = self._layers[-1]
-        percent: NDArray[np.float64] = 100.0 * (y @ weight + bias)[:, 0].astype(np.float64)
-        return percent
 
     def _encode(self, X: Population) -> Matrix:
         """``(n, 128)``: 20 × 3 kernels, 20 × 3 expansions, 8 resolutions."""
         columns, active = self._space.columns, self._space.active(X)[:, :BLOCKS]
         blocks = [_OPTIONS[np.where(active, X[:, columns[name]], -1)].reshape(-1, BLOCKS * 3) for name in ("ks", "e")]
         return np.concatenate([*blocks, _SIZES[self._sizes[X[:, columns["r"]][:, 0]]]], axis=1)
+
+
+def _session(layers: list[tuple[Matrix, Matrix]]) -> InferenceSession:
+    """The network for any number of rows, on one thread: populations of a search are small."""
+    weights, nodes, y = [], [], "x"
+    for number, (weight, bias) in enumerate(layers):
+        weights += [from_array(weight, f"weight{number}"), from_array(bias, f"bias{number}")]
+        if number:
+            nodes.append(make_node("Relu", [y], [f"{y}.active"]))
+            y = f"{y}.active"
+        nodes.append(make_node("Gemm", [y, f"weight{number}", f"bias{number}"], [f"y{number}"], transB=1))
+        y = f"y{number}"
+    ends = [make_tensor_value_info(name, TensorProto.FLOAT, ["n", size]) for name, size in (("x", INPUTS), (y, 1))]
+    graph = make_graph(nodes, "accuracy", ends[:1], ends[1:], weights)
+    model = make_model(graph, opset_imports=[make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    options = SessionOptions()
+    options.intra_op_num_threads = 1
+    return InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def load_ofa_mlp(path: Path, space: Space) -> OfaMlpAccuracy:

@@ -56,7 +56,7 @@ class Evaluator:
         self._X: Population = np.empty((0, len(self.space.cardinalities)), np.int64)
         self._F = np.empty((0, len(problem.objectives)))
         self._growth: list[Floats] = []
-        self._memory = Memory(len(problem.objectives))
+        self._memory = Memory(len(self.space.cardinalities), len(problem.objectives))
 
     @property
     def left(self) -> int:

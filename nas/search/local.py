@@ -24,11 +24,12 @@ class Neighbourhoods:
         members = max(round(n / int((space.cardinalities - 1).sum())), 1)
         chosen = front[self._generator.permutation(fresh)[:members].astype(np.int64)]
         self._explored |= {genes.tobytes() for genes in chosen}
-        return np.concatenate([front[:0], *(_distinct(space, genes) for genes in chosen)])
+        return _distinct(space, chosen)
 
 
-def _distinct(space: Space, genes: Population) -> Population:
-    """Canonical neighbours of the canonical ``genes (genes,)``: where an active gene differs, the network does."""
-    near = space.canonical(neighbours(space, genes))
-    others: Population = near[(near != genes).any(axis=1)]
+def _distinct(space: Space, X: Population) -> Population:
+    """Canonical neighbours of the canonical ``X (n, genes)``: where an active gene differs, the network does."""
+    near = neighbours(space, X)
+    near = space.canonical(near.reshape(-1, X.shape[1])).reshape(near.shape)
+    others: Population = near[(near != X[:, None]).any(axis=2)]
     return others

@@ -86,7 +86,7 @@ class Problem:
         best: Population = X[violation.argmin()]
         least = float(violation.min())
         while least > 0:
-            near = space.canonical(neighbours(space, best))
+            near = space.canonical(neighbours(space, best[None])[0])
             violation = self.violation(near)
             if violation.min() >= least:
                 raise InputError(self._nearest(best))
@@ -99,14 +99,14 @@ class Problem:
         return f"no architecture of {self.space.name} keeps to {' and '.join(map(str, self.constraints))}: {found}"
 
 
-def neighbours(space: Space, genes: Population) -> Population:
-    """Every architecture that differs from ``genes`` in one gene, ``(n, genes)``."""
-    gene = np.repeat(np.arange(len(genes)), space.cardinalities)
+def neighbours(space: Space, X: Population) -> Population:
+    """Every architecture that differs in one gene from one of ``X (n, genes)``, ``(n, neighbours, genes)``."""
+    gene = np.repeat(np.arange(X.shape[1]), space.cardinalities)
     option = np.concatenate([np.arange(n) for n in space.cardinalities])
-    other = option != genes[gene]
-    near = np.tile(genes, (int(other.sum()), 1))
-    near[np.arange(len(near)), gene[other]] = option[other]
-    return near
+    row, change = np.nonzero(option != X[:, gene])
+    near = X[row]
+    near[np.arange(len(near)), gene[change]] = option[change]
+    return near.reshape(len(X), int((space.cardinalities - 1).sum()), X.shape[1])
 
 
 def make_problem(space: Space, objectives: Sequence[Objective], constraints: Sequence[Constraint] = ()) -> Problem:

@@ -70,7 +70,7 @@ def test_a_narrow_limit_is_found(space: OfaMobileNetV3, error: Objective) -> Non
 
 def test_neighbours_differ_in_one_gene(space: OfaMobileNetV3) -> None:
     genes = space.sample(1, 3)[0]
-    near = neighbours(space, genes)
+    near = neighbours(space, genes[None])[0]
     assert len(near) == int((space.cardinalities - 1).sum())
     assert ((near != genes).sum(axis=1) == 1).all()
     assert len(np.unique(near, axis=0)) == len(near)

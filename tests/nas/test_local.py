@@ -30,7 +30,7 @@ def test_each_member_of_the_front_is_explored_once(space: OfaMobileNetV3, object
 
 def _near(space: OfaMobileNetV3, genes: np.ndarray) -> np.ndarray:
     """The distinct networks one gene away."""
-    near = np.unique(space.canonical(neighbours(space, genes)), axis=0)
+    near = np.unique(space.canonical(neighbours(space, genes[None])[0]), axis=0)
     return near[(near != genes).any(axis=1)]
 
 
@@ -47,6 +47,6 @@ def test_a_network_is_no_neighbour_of_itself(space: OfaMobileNetV3, objectives: 
 
 def test_nothing_near_by_is_better_in_the_end(space: OfaMobileNetV3, objectives: list[Objective]) -> None:
     front = search(space, objectives[1:], "ofa2", 3000, seed=0, population=20, local=0.5)
-    near = space.canonical(neighbours(space, front.X[0]))
+    near = space.canonical(neighbours(space, front.X[:1])[0])
     assert (objectives[1].evaluate(near) >= front.F[0, 0]).all()
     assert len(search(space, objectives, "sms-emoa", 500, seed=0, population=20, local=1)) > 5

@@ -15,7 +15,7 @@ def _evaluate(X: np.ndarray) -> Scores:
 
 def test_scores_are_those_of_an_evaluation_and_none_is_asked_twice() -> None:
     generator = np.random.default_rng(0)
-    kept, seen = Memory(2), set()
+    kept, seen = Memory(4, 2), set()
     for _ in range(60):
         X = generator.integers(5, size=(100, 4))
         scores, new = kept.scores(X, _evaluate)
@@ -31,7 +31,7 @@ def test_scores_are_those_of_an_evaluation_and_none_is_asked_twice() -> None:
 
 def test_it_forgets_rather_than_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_MOST", 50)
-    kept = Memory(2)
+    kept = Memory(4, 2)
     X = np.arange(600).reshape(150, 4)
     assert len(kept.scores(X, _evaluate)[1]) == 150
     scores, new = kept.scores(X[:10], _evaluate)
