@@ -74,6 +74,14 @@ class ElasticBottleneck(nn.Module):
         z: Tensor = y + x if self.skip else y
         return z
 
+    def start_empty(self) -> None:
+        """Begin as the identity where there is a skip, so that deep and shallow subnets begin alike.
+
+        Source: Goyal et al. 2017, section 5.1.
+        """
+        if self.skip:
+            nn.init.zeros_(self.norms[-1].bn.weight)
+
     def copy_to(self, module: MBConvModule, layer: MBConv) -> None:
         """Copy the active weights into a plain block."""
         assert module.expand is not None and module.expand_bn is not None

@@ -91,14 +91,8 @@ class OfaMobileNetV3Supernet(Supernet):
         self.feature_mix_layer = StaticConv(width[7], width[8], 1, 1, "h_swish", norm=False)
         self.classifier = nn.ModuleDict({"linear": nn.Linear(width[8], space.classes)})
         self.apply(initialise)
-        self._start_skips_empty()
-
-    def _start_skips_empty(self) -> None:
-        """Blocks with a skip begin as the identity, so that subnets of all depths begin alike (Goyal et al. 2017)."""
-        for block in self.blocks[1:]:
-            elastic = cast(ElasticMBConv, cast(Block, block).conv)
-            if elastic.skip:
-                nn.init.zeros_(elastic.norms[-1].bn.weight)
+        for elastic in self.blocks[1:]:
+            cast(ElasticMBConv, cast(Block, elastic).conv).start_empty()
 
     def forward(self, x: Tensor, genes: Population) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, 3, r, r)`` by one architecture ``(46,)``; ``r`` is the caller's."""

@@ -30,6 +30,8 @@ class SinglePathSupernet(Supernet):
         self.searched = nn.ModuleList(Superkernel(place, space.options) for place in space.places)
         self.closing = nn.ModuleList(make_module(layer) for layer in fixed[OPENING + LAYERS :])
         self.apply(initialise)
+        for superkernel in self.superkernels:
+            superkernel.start_empty()
 
     @property
     def superkernels(self) -> list[Superkernel]:

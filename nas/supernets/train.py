@@ -14,7 +14,8 @@ from netdyno.base.errors import InputError
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
-from netdyno.nas.supernets.subnet import resize
+from netdyno.nas.supernets.recipe import CLIP, SMOOTHING, one_cycle, optimiser_of
+from netdyno.nas.supernets.subnet import Subnet, resize
 from netdyno.nas.supernets.supernet import Supernet
 
 SMALLEST_EVERY = 4
@@ -61,11 +62,7 @@ def train_supernet(
     # Channels last: convolutions on CPUs run about three times faster so.
     images = torch.from_numpy(data.images).contiguous(memory_format=torch.channels_last)
     labels = torch.from_numpy(data.labels)
-    decayed = [p for p in supernet.parameters() if p.dim() > 1]
-    others = [p for p in supernet.parameters() if p.dim() <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": training.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    )
+    optimiser = optimiser_of(supernet.parameters(), training.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, max_lr=training.learning_rate, total_steps=training.steps, pct_start=0.1
     )
@@ -78,11 +75,42 @@ def train_supernet(
         if step % SMALLEST_EVERY == 0:
             students.append(supernet.space.smallest())
         losses.append(_sandwich(supernet, images[chosen], labels[chosen], students))
-        torch.nn.utils.clip_grad_norm_(supernet.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(supernet.parameters(), CLIP)
         optimiser.step()
         schedule.step()
         progress("train", step + 1, training.steps, f"loss {np.mean(losses[-20:]):.2f}")
     supernet.eval()
+    return losses
+
+
+def train_network(
+    network: Subnet, data: Dataset, training: Training = Training(), progress: Progress = silent
+) -> list[float]:
+    """Train a plain network in place, of the settings with what concerns a supernet left out; each step's loss.
+
+    Raises:
+        InputError: the data has another number of classes than the network.
+    """
+    if len(data.classes) != network.space.classes:
+        raise InputError(f"{data.name} has {len(data.classes)} classes, the network {network.space.classes}")
+    generator = np.random.default_rng(training.seed)
+    images = resize(torch.from_numpy(data.images), network.resolution).contiguous(memory_format=torch.channels_last)
+    labels = torch.from_numpy(data.labels)
+    optimiser = optimiser_of(network.parameters(), training.weight_decay)
+    network.train()
+    losses: list[float] = []
+    for step in range(training.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = one_cycle(step, training.steps, training.learning_rate)
+        chosen = torch.from_numpy(generator.integers(len(data), size=training.batch))
+        optimiser.zero_grad()
+        loss = F.cross_entropy(network(images[chosen]), labels[chosen], label_smoothing=SMOOTHING)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        optimiser.step()
+        losses.append(loss.item())
+        progress("train", step + 1, training.steps, f"loss {np.mean(losses[-20:]):.2f}")
+    network.eval()
     return losses
 
 
@@ -95,7 +123,7 @@ def _sandwich(supernet: Supernet, images: Tensor, labels: Tensor, students: Sequ
         return answer
 
     teacher = logits(space.largest())
-    loss = F.cross_entropy(teacher, labels, label_smoothing=0.1)
+    loss = F.cross_entropy(teacher, labels, label_smoothing=SMOOTHING)
     loss.backward()  # type: ignore[no-untyped-call]
     # Half of the answer is the label: early on the teacher knows nothing yet.
     target = (teacher.detach().softmax(1) + F.one_hot(labels, teacher.shape[1])) / 2

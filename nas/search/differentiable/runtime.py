@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netdyno.base.errors import InputError
+from netdyno.nas.space import Population
 from netdyno.nas.spaces.single_path import EXPANSIONS, KERNELS, SinglePath
 from netdyno.nas.supernets.superkernel import Gates
 from netdyno.profiler.cost.cost import LayerCost
@@ -80,6 +81,14 @@ class PaperRuntime(nn.Module):
             runtime = runtime + se25 * (inner + se50 * (outer - inner))
         skipped = (1 - e3) * self.get_buffer("skip").to(k5)
         return self.once + (e3 * runtime + skipped).sum()
+
+
+def fastest(cost: LayerCost, space: SinglePath) -> Population:
+    """The architecture ``(layers,)`` that costs least; raises as :func:`option_costs` does."""
+    table = option_costs(cost, space)[1]
+    absent = np.arange(table.shape[1]) >= space.cardinalities[:, None]
+    found: Population = np.where(absent, np.inf, table).argmin(axis=1)
+    return found
 
 
 def option_costs(cost: LayerCost, space: SinglePath) -> tuple[float, NDArray[np.float64]]:

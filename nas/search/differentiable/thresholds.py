@@ -17,6 +17,10 @@ from netdyno.nas.supernets.superkernel import Gates, Superkernel
 GATES = {name: position for position, name in enumerate(Gates._fields)}
 
 
+REACH = 0.3
+"""How far a threshold may be from its norm."""
+
+
 class Indicator(torch.autograd.Function):
     """1 where the argument is positive, else 0; its gradient is the sigmoid's."""
 
@@ -65,6 +69,12 @@ class Thresholds(nn.Module):
 
         self._decide(supernet, note)
         return found
+
+    @torch.no_grad()
+    def rein(self, supernet: SinglePathSupernet) -> None:
+        """Keep each threshold within reach of what stands against it: one that ran far would not come back."""
+        norms = self.norms(supernet)
+        self.values.clamp_(norms - REACH, norms + REACH)
 
     def _decide(self, supernet: SinglePathSupernet, gate: Callable[[Tensor, int, int], Tensor]) -> list[Gates]:
         units = self.get_buffer("units")

@@ -1,0 +1,225 @@
+"""Differentiable searches: every formulation, targets, and a training that is cut off and goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netdyno.nas.data.dataset import Dataset
+from netdyno.nas.search.differentiable import descend as module
+from netdyno.nas.search.differentiable.descend import Descended, Descent, descend
+from netdyno.nas.search.differentiable.multi_path import MIXES, MultiPath
+from netdyno.nas.search.differentiable.relaxation import Relaxation
+from netdyno.nas.search.differentiable.runtime import ExactRuntime, fastest
+from netdyno.nas.search.differentiable.single_path import GatedPath, SoftmaxPath, decide, marginals
+from netdyno.nas.spaces.single_path import SinglePath, SinglePathPlus
+from netdyno.nas.supernets.single_path import SinglePathSupernet
+from netdyno.nas.supernets.store import make_supernet
+from netdyno.nas.supernets.superkernel import Gates
+from netdyno.profiler.cost.cost import LayerCost
+from netdyno.profiler.table import LookupTable, make_rows
+
+Refuses = Callable[[Callable[[], object]], str]
+Stripes = Callable[[int, int], Dataset]
+
+SPACE = SinglePathPlus(width=0.1, resolution=32, classes=10)
+FORMULATIONS = ("hard", "sigmoid", "softmax", *(f"multi-{mix}" for mix in MIXES))
+SHORT = {"steps": 6, "batch": 8, "warm_up": 0.34, "seed": 1}
+
+
+@pytest.fixture(scope="module")
+def cost() -> LayerCost:
+    rows = {layer.key: {"latency_ms": 0.1 + layer.macs / 1e5} for layer in SPACE.vocabulary()}
+    return LookupTable("t", {}, make_rows("layer", rows | {"overhead": {"latency_ms": 0.05}})).cost(SPACE)
+
+
+@pytest.fixture(scope="module")
+def data(stripes: Stripes) -> Dataset:
+    return stripes(64, 0)
+
+
+def supernet_of(space: SinglePath, seed: int = 0) -> SinglePathSupernet:
+    made = make_supernet(space, seed)
+    assert isinstance(made, SinglePathSupernet)
+    return made
+
+
+def make(formulation: str, cost: LayerCost) -> Relaxation:
+    torch.manual_seed(0)
+    if formulation.startswith("multi-"):
+        return MultiPath(SPACE, cost.torch(), formulation.removeprefix("multi-"))
+    if formulation == "softmax":
+        return SoftmaxPath(supernet_of(SPACE), cost.torch())
+    return GatedPath(supernet_of(SPACE), ExactRuntime(cost, SPACE), hard=formulation == "hard")
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_weights_learn_from_the_first_step_and_the_architecture_after_the_warm_up(
+    formulation: str, cost: LayerCost, data: Dataset
+) -> None:
+    relaxation = make(formulation, cost)
+    before = [value.detach().clone() for value in relaxation.architecture()]
+    weights = [value.detach().clone() for value in relaxation.weights()]
+    found = descend(relaxation, cost, data, Descent(**SHORT | {"warm_up": 1.0}))
+    assert all(torch.equal(a, b) for a, b in zip(before, relaxation.architecture(), strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(weights, relaxation.weights(), strict=True))
+    assert len(relaxation.weights()) + len(before) == len(list(relaxation.parameters()))
+    found = descend(relaxation, cost, data, Descent(**SHORT))
+    assert not all(torch.equal(a, b) for a, b in zip(before, relaxation.architecture(), strict=True))
+    SPACE.check(found.architectures)
+    np.testing.assert_allclose(found.history[:, 2], cost(found.architectures))
+    np.testing.assert_array_equal(found.genes, relaxation.genes())
+
+
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_a_training_that_is_cut_off_ends_where_it_would_have(
+    formulation: str, cost: LayerCost, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_KEEP_S", 0.0)
+    settings_ = Descent(**SHORT | {"architecture_rate": 1.0}, target=0.98 * float(cost(SPACE.largest()[None])[0]))
+    whole = make(formulation, cost)
+    expected = descend(whole, cost, data, settings_)
+
+    def pull(stage: str, done: int, total: int, note: str = "") -> None:
+        if done in {2, 5}:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            descend(make(formulation, cost), cost, data, settings_, pull, tmp_path / "search.pt")
+    again = make(formulation, cost)
+    found = descend(again, cost, data, settings_, keep=tmp_path / "search.pt")
+    _same(found, expected)
+    state = again.state_dict()
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, state[name]), name
+    told: list[int] = []
+    done = descend(make(formulation, cost), cost, data, settings_, lambda *a: told.append(1), tmp_path / "search.pt")
+    _same(done, expected)
+    assert not told, "what is done is not done again"
+
+
+def _same(found: Descended, expected: Descended) -> None:
+    np.testing.assert_array_equal(found.history, expected.history)
+    np.testing.assert_array_equal(found.architectures, expected.architectures)
+    assert found.chosen == expected.chosen
+
+
+def test_a_penalty_closes_gates_and_none_leaves_them_open(cost: LayerCost, data: Dataset) -> None:
+    loose, tight = make("hard", cost), make("hard", cost)
+    long = Descent(steps=40, batch=8, warm_up=0.1, architecture_rate=0.1, penalty=0.0)
+    descend(loose, cost, data, long)
+    strict = Descent(steps=40, batch=8, warm_up=0.1, architecture_rate=0.1, penalty=100.0)
+    found = descend(tight, cost, data, strict)
+    assert cost(loose.genes()[None])[0] > cost(found.genes[None])[0]
+    np.testing.assert_array_equal(found.genes, fastest(cost, SPACE))
+
+
+@pytest.mark.parametrize("share", [0.35, 0.7])
+def test_a_target_is_met(share: float, cost: LayerCost, data: Dataset) -> None:
+    least, most = float(cost(fastest(cost, SPACE)[None])[0]), float(cost(SPACE.largest()[None])[0])
+    target = least + share * (most - least)
+    settings_ = Descent(steps=120, batch=8, warm_up=0.2, architecture_rate=0.05, target=target)
+    found = descend(make("hard", cost), cost, data, settings_)
+    runtime = cost(found.genes[None])[0]
+    assert runtime <= target
+    assert runtime == found.history[found.chosen, 2]
+    late = found.history[96:, 2]
+    assert runtime == late[late <= target].max()
+
+
+def test_a_target_below_the_fastest_network_is_refused_at_once(
+    cost: LayerCost, data: Dataset, refuses: Refuses
+) -> None:
+    least = float(cost(fastest(cost, SPACE)[None])[0])
+    assert least == pytest.approx(cost(SPACE.sample(3000, 0)).min(), rel=0.5)
+    told: list[int] = []
+    message = refuses(
+        lambda: descend(make("hard", cost), cost, data, Descent(target=least * 0.99), lambda *a: told.append(1))
+    )
+    assert f"{least:.4g}" in message and not told
+    descend(make("hard", cost), cost, data, Descent(**SHORT | {"architecture_rate": 1.0}, target=least * 1e6))
+
+
+def test_the_fastest_network_is_that(cost: LayerCost) -> None:
+    X = SPACE.sample(5000, 1)
+    assert cost(fastest(cost, SPACE)[None])[0] <= cost(X).min()
+
+
+def test_what_cannot_be_trained(cost: LayerCost, data: Dataset, refuses: Refuses) -> None:
+    wild = Descent(steps=30, batch=8, learning_rate=1e30)
+    assert "learning_rate" in refuses(lambda: descend(make("sigmoid", cost), cost, data, wild))
+    two = SinglePathPlus(width=0.1, resolution=32, classes=2)
+    relaxation = GatedPath(supernet_of(two), ExactRuntime(cost, SPACE))
+    assert "classes" in refuses(lambda: descend(relaxation, cost, data))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"batch": 1},
+        {"penalty": -1.0},
+        {"penalty": float("nan")},
+        {"learning_rate": float("inf")},
+        {"target": 0.0},
+        {"target": float("nan")},
+        {"target": 1.0, "penalty": 0.0},
+        {"warm_up": 1.1},
+        {"dropout": 1.0},
+    ],
+)
+def test_settings_that_cannot_be(wrong: dict[str, float], refuses: Refuses) -> None:
+    refuses(lambda: Descent(**wrong))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04cos\nsystem\n(S'true'\ntR."])
+def test_a_damaged_checkpoint(
+    content: bytes, cost: LayerCost, data: Dataset, tmp_path: Path, refuses: Refuses
+) -> None:
+    (tmp_path / "search.pt").write_bytes(content)
+    refuses(lambda: descend(make("hard", cost), cost, data, Descent(**SHORT), keep=tmp_path / "search.pt"))
+
+
+def test_another_search_s_checkpoint(cost: LayerCost, data: Dataset, tmp_path: Path, refuses: Refuses) -> None:
+    keep = tmp_path / "search.pt"
+    descend(make("hard", cost), cost, data, Descent(**SHORT), keep=keep)
+    for other in ("sigmoid", "softmax", "multi-gumbel"):
+        relaxation = make(other, cost)
+        assert "--fresh" in refuses(
+            lambda own=relaxation: descend(own, cost, data, Descent(**SHORT), keep=keep)  # type: ignore[misc]
+        )
+    assert "--fresh" in refuses(
+        lambda: descend(make("hard", cost), cost, data, Descent(**SHORT | {"seed": 2}), keep=keep)
+    )
+    again = {"keep": keep, "identity": "another table"}
+    assert "--fresh" in refuses(lambda: descend(make("hard", cost), cost, data, Descent(**SHORT), **again))  # type: ignore[arg-type]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_marginal_gates_are_how_often_options_have_their_parts(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    chances = torch.from_numpy(generator.dirichlet(np.full(13, 0.5), size=20))
+    for row, gates in zip(chances, marginals(chances, SPACE), strict=True):
+        forced = torch.stack([torch.stack(list(Gates.force(option))) for option in SPACE.options]).double()
+        kept = row[:-1]
+        torch.testing.assert_close(gates.e3, kept.sum())
+        torch.testing.assert_close(gates.e3 * gates.k5, (kept * forced[:, 0]).sum())
+        torch.testing.assert_close(gates.e3 * gates.e6, (kept * forced[:, 2]).sum())
+        torch.testing.assert_close(gates.e3 * gates.se25, (kept * forced[:, 3]).sum())
+        torch.testing.assert_close(gates.e3 * gates.se25 * gates.se50, (kept * forced[:, 4]).sum())
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_open_gates_decide_what_forced_gates_are(seed: int) -> None:
+    (genes,) = SPACE.sample(1, seed)
+    forced = torch.stack([torch.stack(list(Gates.force([*SPACE.options, None][gene]))) for gene in genes])
+    np.testing.assert_array_equal(decide(forced > 0.5, SPACE), genes)
