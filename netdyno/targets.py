@@ -119,7 +119,7 @@ class Targets:
         from netdyno.nas.supernets.store import load_supernet
 
         supernet, descriptor = load_supernet(path)
-        if supernet.space.parameters != self._space.parameters:
+        if str(supernet.space) != str(self._space):
             raise InputError(f"{path}: a supernet of {supernet.space}, not of {self._space}")
         data = str(descriptor.get("data", "digits"))
         splits = load_data(data, "val"), load_data(data, "train")

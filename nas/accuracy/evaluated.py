@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -17,6 +18,18 @@ from netdyno.nas.supernets.subnet import CALIBRATION_IMAGES, Subnet, recalibrate
 from netdyno.nas.supernets.supernet import Supernet
 
 BATCH = 256
+
+
+def evaluate_network(network: Subnet, data: Dataset) -> float:
+    """Top-1 accuracy of a trained network as it is, in percent."""
+    images = resize(torch.from_numpy(data.images), network.resolution).contiguous(memory_format=torch.channels_last)
+    return _top1(network.eval(), torch.split(images, BATCH), torch.from_numpy(data.labels))
+
+
+@torch.no_grad()
+def _top1(network: Subnet, batches: Iterable[Tensor], labels: Tensor) -> float:
+    answers = [network(batch).argmax(1) for batch in batches]
+    return float((torch.cat(answers) == labels).double().mean()) * 100
 
 
 class EvaluatedAccuracy(Accuracy):
@@ -63,10 +76,8 @@ class EvaluatedAccuracy(Accuracy):
         found: NDArray[np.float32] = torch.cat(answers).numpy()
         return found
 
-    @torch.no_grad()
     def _evaluate(self, subnet: Subnet) -> float:
-        answers = [subnet(batch).argmax(1) for batch in self._batches("data", subnet.resolution)]
-        return float((torch.cat(answers) == self._labels).double().mean()) * 100
+        return _top1(subnet, self._batches("data", subnet.resolution), self._labels)
 
     def _batches(self, which: str, resolution: int) -> list[Tensor]:
         """Images at a resolution, channels last, resized once."""

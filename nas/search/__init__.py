@@ -84,17 +84,17 @@ def find_searcher(method: str, options: Mapping[str, Any]) -> Any:
         raise InputError(f"search method {method}: {error}") from error
     hints = get_type_hints(searcher.func if isinstance(searcher, partial) else searcher)
     for name, value in options.items():
-        if not _fits(value, hints.get(name, Any)):
+        if not fits(value, hints.get(name, Any)):
             raise InputError(f"search method {method}: {name} cannot be {value!r}")
     return searcher
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def fits(value: Any, hint: Any) -> bool:
     """Whether an option is of the type that a searcher says."""
     if isinstance(hint, UnionType):
-        return any(_fits(value, each) for each in get_args(hint))
+        return any(fits(value, each) for each in get_args(hint))
     if get_origin(hint) is Sequence:
-        return isinstance(value, list | tuple | str) and all(_fits(each, *get_args(hint)) for each in value)
+        return isinstance(value, list | tuple | str) and all(fits(each, *get_args(hint)) for each in value)
     kind = {int: Integral, float: Real}.get(hint, object if hint is Any else hint)
     return isinstance(value, kind) and not isinstance(value, bool)
 

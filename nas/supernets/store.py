@@ -1,15 +1,17 @@
-"""Supernets by the name of their space, and their folders on disk.
+"""Supernets by the name of their space, and the folders of supernets and of trained networks on disk.
 
-A folder holds ``supernet.json`` (space, data, training) and ``weights.pt`` (a state dict of tensors, nothing else).
+A folder holds ``supernet.json`` (space, data, training), or ``network.json`` (genes as well), and ``weights.pt`` (a
+state dict of tensors, nothing else).
 """
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from netdyno.base.errors import InputError
 from netdyno.base.files import folder_atomic, read_text, require_replaceable
@@ -18,11 +20,16 @@ from netdyno.nas.space import Space, make_space
 from netdyno.nas.state import read_state
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
+    from netdyno.nas.supernets.subnet import Subnet
     from netdyno.nas.supernets.supernet import Supernet
     from netdyno.nas.supernets.train import Training
 
+M = TypeVar("M", bound="Module")
 SUPERNETS = Registry("supernet", "netdyno.supernets")
 DESCRIPTOR = "supernet.json"
+NETWORK = "network.json"
 WEIGHTS = "weights.pt"
 OWN_FILES = (DESCRIPTOR, WEIGHTS)
 
@@ -48,17 +55,9 @@ def save_supernet(supernet: Supernet, path: Path, *, data: str, training: Traini
     Raises:
         InputError: the folder cannot be written, or holds somebody's other files.
     """
-    import torch
-
     require_replaceable(path, OWN_FILES)
-    weights = io.BytesIO()
-    torch.save(supernet.state_dict(), weights)
-
-    space = supernet.space
-    descriptor = {"space": {"name": space.name, **space.parameters}, "data": data, "training": asdict(training)}
-    with folder_atomic(path) as folder:
-        (folder / WEIGHTS).write_bytes(weights.getvalue())
-        (folder / DESCRIPTOR).write_text(json.dumps(descriptor, indent=2) + "\n")
+    descriptor = _describe(supernet.space) | {"data": data, "training": asdict(training)}
+    _write(path, DESCRIPTOR, descriptor, supernet)
 
 
 def load_supernet(path: Path) -> tuple[Supernet, dict[str, Any]]:
@@ -70,14 +69,53 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, Any]]:
     """
     if not (path / DESCRIPTOR).is_file():
         raise InputError(f"{path}: no supernet here; a supernet is a folder with {DESCRIPTOR} and {WEIGHTS}")
-    state = read_state(path / WEIGHTS, purpose="a supernet")
+    return _read(path, DESCRIPTOR, "supernet", lambda known: make_supernet(make_space(**known["space"])))
+
+
+def save_network(network: Subnet, path: Path, *, data: str, training: Training) -> None:
+    """Write a trained network's folder, whole or not at all; raises as :func:`save_supernet` does."""
+    require_replaceable(path, (NETWORK, WEIGHTS))
+    descriptor = _describe(network.space) | {"genes": network.genes.tolist(), "data": data}
+    _write(path, NETWORK, descriptor | {"training": asdict(training)}, network)
+
+
+def load_network(path: Path) -> tuple[Subnet, dict[str, Any]]:
+    """A trained network from its folder, and the folder's descriptor; raises as :func:`load_supernet` does."""
+    if not (path / NETWORK).is_file():
+        raise InputError(f"{path}: no network here; a network is a folder with {NETWORK} and {WEIGHTS}")
+
+    def make(known: dict[str, Any]) -> Subnet:
+        from netdyno.nas.supernets.subnet import Subnet
+
+        space = make_space(**known["space"])
+        return Subnet(space, space.check(known["genes"])[0])
+
+    return _read(path, NETWORK, "network", make)
+
+
+def _describe(space: Space) -> dict[str, Any]:
+    return {"space": {"name": space.name, **space.parameters}}
+
+
+def _write(path: Path, descriptor: str, content: dict[str, Any], module: Module) -> None:
+    import torch
+
+    weights = io.BytesIO()
+    torch.save(module.state_dict(), weights)
+    with folder_atomic(path) as folder:
+        (folder / WEIGHTS).write_bytes(weights.getvalue())
+        (folder / descriptor).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _read(path: Path, descriptor: str, kind: str, make: Callable[[dict[str, Any]], M]) -> tuple[M, dict[str, Any]]:
+    state = read_state(path / WEIGHTS, purpose=f"a {kind}")
     try:
-        descriptor = json.loads(read_text(path / DESCRIPTOR))
-        supernet = make_supernet(make_space(**descriptor["space"]))
+        known = json.loads(read_text(path / descriptor))
+        module = make(known)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a supernet: {error}") from error
+        raise InputError(f"{path / descriptor}: not the descriptor of a {kind}: {error}") from error
     try:
-        supernet.load_state_dict(state)
+        module.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"{path / WEIGHTS}: not the weights of the supernet in {DESCRIPTOR}") from error
-    return supernet.eval(), descriptor
+        raise InputError(f"{path / WEIGHTS}: not the weights of the {kind} in {descriptor}") from error
+    return module.eval(), known

@@ -11,6 +11,7 @@ from netdyno.cli.console import Json, emit, print_table, say
 from netdyno.cli.profile import Fetch, Runner, device_options
 
 if TYPE_CHECKING:
+    from netdyno.exporters.bundle import Bundle
     from netdyno.nas.space import Population
 
 
@@ -26,7 +27,7 @@ def export(
     from netdyno.base.errors import InputError
     from netdyno.base.registry import require
     from netdyno.nas.space import parse_genes
-    from netdyno.runs import DESCRIPTOR
+    from netdyno.runs import DESCRIPTOR, load_run
 
     require("torch", extra="train", purpose="exporting a subnet")
     from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
@@ -35,6 +36,9 @@ def export(
     from netdyno.nas.supernets.store import load_supernet
 
     of_run = (source / DESCRIPTOR).is_file()
+    if of_run and (trained := load_run(source).resolve("network")) is not None:
+        _ship_network(trained, out, to, as_json)
+        return
     if (of_run and genes) or (not of_run and point is not None):
         raise InputError("--point chooses from a run's front, --genes from a supernet")
     facts: dict[str, dict[str, float]] = {}
@@ -48,7 +52,24 @@ def export(
     evaluated = EvaluatedAccuracy(supernet, load_data(data, "val"), load_data(data, "train"))
     facts["accuracy_pct"] = {"measured": float(evaluated(chosen)[0])}
     formats = [name.strip() for name in to.split(",")]
-    bundle = ship(evaluated.subnet(chosen), out, formats, load_data(data, "test"), {"facts": facts})
+    _shipped(ship(evaluated.subnet(chosen), out, formats, load_data(data, "test"), {"facts": facts}), out, as_json)
+
+
+def _ship_network(folder: Path, out: Path, to: str, as_json: bool) -> None:
+    """A network that a search has trained, as it is."""
+    from netdyno.nas.accuracy.evaluated import evaluate_network
+    from netdyno.nas.data import load_data
+    from netdyno.nas.ship import ship
+    from netdyno.nas.supernets.store import load_network
+
+    network, descriptor = load_network(folder)
+    data = str(descriptor.get("data", "digits"))
+    facts = {"accuracy_pct": {"measured": evaluate_network(network, load_data(data, "val"))}}
+    formats = [name.strip() for name in to.split(",")]
+    _shipped(ship(network, out, formats, load_data(data, "test"), {"facts": facts}), out, as_json)
+
+
+def _shipped(bundle: Bundle, out: Path, as_json: bool) -> None:
     say(f"{', '.join(artifact.format for artifact in bundle.artifacts())} -> {out}")
     if as_json:
         emit({"bundle": str(out), "files": {file.name: file.sha256 for file in bundle.card.files}})

@@ -29,21 +29,27 @@ def search(
         list[str] | None, typer.Option(help="A limit such as 'latency_ms<=30' or 'accuracy>=75'; repeatable.")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="ofa2, ofa, linas, sms-emoa, motpe, …; any other name lists all.")
+        str, typer.Option(help="ofa2, ofa, linas, single-path, sms-emoa, motpe, …; any other name lists all.")
     ] = "ofa2",
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the method, e.g. population=200; repeatable.")
     ] = None,
     start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
+    data: Annotated[str, typer.Option(help="Data set that a differentiable method trains on.")] = "digits",
     evaluations: Annotated[int, typer.Option(min=1, help="Architectures to evaluate.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier search left in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Search a space for the architectures that no other beats in every objective."""
+    """Search a space for the architectures that no other beats in every objective.
+
+    Differentiable methods (single-path, multi-path-gumbel, …) train one network under a latency limit instead.
+    """
+    from netdyno.base.errors import InputError, UnknownName
     from netdyno.base.files import require_writable
-    from netdyno.nas.search import find_searcher
+    from netdyno.nas.search import SEARCHERS, find_searcher
     from netdyno.nas.search import search as run_search
+    from netdyno.nas.search.differentiable import FORMULATIONS
     from netdyno.nas.space import parse_space
     from netdyno.runs import JOURNAL, write_run
     from netdyno.targets import Targets, split_constraint
@@ -52,6 +58,16 @@ def search(
     names = objective or ["latency", "accuracy"]
     limits = constraint or []
     options = _settings(setting or [])
+    if method in FORMULATIONS.names():
+        for name, given in (("--accuracy", accuracy), ("--start", start), ("--objective", objective)):
+            if given:
+                raise InputError(f"{method} trains what it finds: leave {name} out")
+        if table is None:
+            raise InputError(f"{method} needs --table")
+        _descend(chosen, method, table, out, data, limits, options, seed, fresh, as_json)
+        return
+    if method not in SEARCHERS.names():
+        raise UnknownName("search method", method, [*SEARCHERS.names(), *FORMULATIONS.names()])
     find_searcher(method, options)
     asked = Targets(chosen, table, accuracy, seed)
     for name in [*names, *(split_constraint(text)[0] for text in limits)]:
@@ -88,6 +104,50 @@ def search(
     }
     write_run(out, descriptor, front)
     _tell(front, out, as_json)
+
+
+def _descend(
+    space: Space,
+    method: str,
+    table: Path,
+    out: Path,
+    data: str,
+    limits: list[str],
+    options: dict[str, Any],
+    seed: int,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    from netdyno.base.files import require_writable
+    from netdyno.base.registry import require
+
+    require("torch", extra="train", purpose="a differentiable search")
+    from netdyno.descent import forget, limit_of, run_descent, settings_of
+
+    metric, target = limit_of(limits)
+    settings_of(method, options, target, seed)
+    require_writable(out)
+    if fresh:
+        forget(out)
+    with progress() as tell:
+        found = run_descent(
+            space,
+            method,
+            table,
+            out,
+            data=data,
+            constraints=limits,
+            options=options,
+            seed=seed,
+            progress=tell,
+        )
+    say(f"{metric} {found.cost:.4g}, {found.accuracy_pct:.1f} % on {data}'s validation images -> {out}")
+    (architecture,) = space.decode(found.genes)
+    if as_json:
+        known = {"architecture": architecture, metric: found.cost, "accuracy_pct": found.accuracy_pct}
+        emit({"run": str(out), "genes": found.genes.tolist(), **known, "penalty": found.penalty})
+        return
+    print_table(("layer", "option"), [(name, str(value[0])) for name, value in architecture.items()])
 
 
 def _tell(front: Front, out: Path, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netdyno.base.progress import Progress, silent
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.search.differentiable import descend as module
 from netdyno.nas.search.differentiable.descend import Descended, Descent, descend
@@ -29,14 +30,24 @@ Refuses = Callable[[Callable[[], object]], str]
 Stripes = Callable[[int, int], Dataset]
 
 SPACE = SinglePathPlus(width=0.1, resolution=32, classes=10)
+NARROW = SinglePath(width=0.1, resolution=32, classes=10)
 FORMULATIONS = ("hard", "sigmoid", "softmax", *(f"multi-{mix}" for mix in MIXES))
 SHORT = {"steps": 6, "batch": 8, "warm_up": 0.34, "seed": 1}
 
 
+def cost_on(space: SinglePath) -> LayerCost:
+    rows = {layer.key: {"latency_ms": 0.1 + layer.macs / 1e5} for layer in space.vocabulary()}
+    return LookupTable("t", {}, make_rows("layer", rows | {"overhead": {"latency_ms": 0.05}})).cost(space)
+
+
 @pytest.fixture(scope="module")
 def cost() -> LayerCost:
-    rows = {layer.key: {"latency_ms": 0.1 + layer.macs / 1e5} for layer in SPACE.vocabulary()}
-    return LookupTable("t", {}, make_rows("layer", rows | {"overhead": {"latency_ms": 0.05}})).cost(SPACE)
+    return cost_on(SPACE)
+
+
+@pytest.fixture(scope="module")
+def narrow_cost() -> LayerCost:
+    return cost_on(NARROW)
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +63,13 @@ def supernet_of(space: SinglePath, seed: int = 0) -> SinglePathSupernet:
 
 def make(formulation: str, cost: LayerCost) -> Relaxation:
     torch.manual_seed(0)
+    space = cost.space
+    assert isinstance(space, SinglePath)
     if formulation.startswith("multi-"):
-        return MultiPath(SPACE, cost.torch(), formulation.removeprefix("multi-"))
+        return MultiPath(space, cost.torch(), formulation.removeprefix("multi-"))
     if formulation == "softmax":
-        return SoftmaxPath(supernet_of(SPACE), cost.torch())
-    return GatedPath(supernet_of(SPACE), ExactRuntime(cost, SPACE), hard=formulation == "hard")
+        return SoftmaxPath(supernet_of(space), cost.torch())
+    return GatedPath(supernet_of(space), ExactRuntime(cost, space), hard=formulation == "hard")
 
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
@@ -79,29 +92,34 @@ def test_weights_learn_from_the_first_step_and_the_architecture_after_the_warm_u
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_a_training_that_is_cut_off_ends_where_it_would_have(
-    formulation: str, cost: LayerCost, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    formulation: str, narrow_cost: LayerCost, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_KEEP_S", 0.0)
-    settings_ = Descent(**SHORT | {"architecture_rate": 1.0}, target=0.98 * float(cost(SPACE.largest()[None])[0]))
-    whole = make(formulation, cost)
-    expected = descend(whole, cost, data, settings_)
+    monkeypatch.setattr(module, "_KEEP_S", -1.0)
+    monkeypatch.setattr(module, "_KEEP_SHARE", 1e9)
+    target = 0.98 * float(narrow_cost(NARROW.largest()[None])[0])
+    settings_ = Descent(**SHORT | {"architecture_rate": 1.0}, target=target)
+
+    def go_on(
+        progress: Progress = silent, keep: Path | None = tmp_path / "search.pt"
+    ) -> tuple[Relaxation, Descended]:
+        relaxation = make(formulation, narrow_cost)
+        return relaxation, descend(relaxation, narrow_cost, data, settings_, progress, keep)
 
     def pull(stage: str, done: int, total: int, note: str = "") -> None:
         if done in {2, 5}:
             raise KeyboardInterrupt
 
+    whole, expected = go_on(keep=None)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            descend(make(formulation, cost), cost, data, settings_, pull, tmp_path / "search.pt")
-    again = make(formulation, cost)
-    found = descend(again, cost, data, settings_, keep=tmp_path / "search.pt")
+            go_on(pull)
+    again, found = go_on()
     _same(found, expected)
     state = again.state_dict()
     for name, value in whole.state_dict().items():
         assert torch.equal(value, state[name]), name
     told: list[int] = []
-    done = descend(make(formulation, cost), cost, data, settings_, lambda *a: told.append(1), tmp_path / "search.pt")
-    _same(done, expected)
+    _same(go_on(lambda *_: told.append(1))[1], expected)
     assert not told, "what is done is not done again"
 
 

@@ -45,7 +45,8 @@ INTEGRAL, PROPORTIONAL = 0.05, 4.0
 """Powers of runtime by target: what λ is multiplied with for good in each step, and what for that step alone."""
 PENALTIES = (1e-4, 1e2)
 """Least and largest λ that a target may lead to."""
-_KEEP_S = 20.0
+_KEEP_S, _KEEP_SHARE = 2.0, 0.05
+"""A checkpoint is written this often, or less often where that would take a larger share of the time."""
 
 
 @dataclass(frozen=True)
@@ -126,15 +127,17 @@ def descend(
         raise InputError(f"{cost.name} <= {descent.target:g}: the fastest network of {space.name} takes {least:.4g}")
     training = _Training(relaxation, cost, data, descent)
     owner = json.dumps([identity, str(space), data.name, asdict(descent), relaxation.formulation])
-    first, kept = training.resume(keep, owner), time.monotonic()
+    first = training.resume(keep, owner)
+    due = time.monotonic() + _KEEP_S
     relaxation.train()
     for step in range(first, descent.steps):
         training.step(step)
         loss, runtime = training.history[max(step - 19, 0) : step + 1, (0, 2)].mean(axis=0)
         progress("descend", step + 1, descent.steps, f"loss {loss:.2f}, {cost.name} {runtime:.4g}")
-        if keep is not None and (step + 1 == descent.steps or time.monotonic() > kept + _KEEP_S):
+        if keep is not None and (step + 1 == descent.steps or time.monotonic() > due):
+            began = time.monotonic()
             save_checkpoint(keep, owner, training.state(step + 1))
-            kept = time.monotonic()
+            due = time.monotonic() + max(_KEEP_S, (time.monotonic() - began) / _KEEP_SHARE)
     relaxation.eval()
     return Descended(training.history, training.architectures, _choose(training.history[:, 2], descent))
 

@@ -1,0 +1,162 @@
+"""A differentiable search as a run: descend to an architecture, train it, evaluate it, keep it.
+
+Beside the files of every run (see :mod:`netdyno.runs`) its folder holds::
+
+    descent.pt     where the search stands; the same command goes on from it
+    descent.csv    loss, runtime and λ of every step
+    network/       the architecture that was found, trained
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import numpy as np
+import pandas as pd
+
+from netdyno.base.errors import InputError
+from netdyno.base.files import write_atomic
+from netdyno.base.progress import Progress, silent
+from netdyno.nas.accuracy.evaluated import evaluate_network
+from netdyno.nas.data import load_data
+from netdyno.nas.data.dataset import Dataset
+from netdyno.nas.search import fits
+from netdyno.nas.search.differentiable.descend import COLUMNS, Descended, Descent, descend
+from netdyno.nas.search.differentiable.formulations import make_relaxation
+from netdyno.nas.search.front import Front
+from netdyno.nas.space import Population, Space
+from netdyno.nas.supernets.store import NETWORK, load_network, make_supernet, save_network
+from netdyno.nas.supernets.subnet import Subnet
+from netdyno.nas.supernets.train import Training, train_network
+from netdyno.profiler.cost.cost import LayerCost
+from netdyno.profiler.table import load_table
+from netdyno.runs import write_run
+from netdyno.targets import COSTS, Targets, split_constraint
+
+CHECKPOINT, HISTORY, FOLDER = "descent.pt", "descent.csv", "network"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a differentiable search ends with: genes, the cost that the table predicts, really evaluated accuracy."""
+
+    genes: Population
+    cost: float
+    accuracy_pct: float
+    penalty: float
+
+
+def forget(out: Path) -> None:
+    """Remove what an earlier search left in its folder."""
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+
+
+def limit_of(constraints: Sequence[str]) -> tuple[str, float | None]:
+    """The cost that is kept to and its limit; without constraints the latency, and none.
+
+    Raises:
+        InputError: several constraints, or one that is no upper limit on what adds up over layers.
+    """
+    if not constraints:
+        return "latency_ms", None
+    name, sign, limit = split_constraint(constraints[0])
+    metric = COSTS.get(name, name)
+    if len(constraints) > 1 or sign != "<=" or metric not in ("latency_ms", "energy_mj"):
+        raise InputError("a differentiable search keeps to one limit, such as latency_ms<=30 or energy_mj<=5")
+    return metric, limit
+
+
+def settings_of(method: str, options: Mapping[str, Any], target: float | None, seed: int) -> Descent:
+    """Settings by name as a :class:`Descent`.
+
+    Raises:
+        InputError: one that it does not have, or not of its type.
+    """
+    hints = {name: hint for name, hint in get_type_hints(Descent).items() if name not in ("target", "seed")}
+    for name, value in options.items():
+        if name not in hints:
+            raise InputError(f"search method {method} has no setting {name!r}; it has {', '.join(hints)}")
+        if not fits(value, hints[name]):
+            raise InputError(f"search method {method}: {name} cannot be {value!r}")
+    return Descent(**options, target=target, seed=seed)
+
+
+def run_descent(
+    space: Space,
+    method: str,
+    table: Path,
+    out: Path,
+    *,
+    data: str,
+    constraints: Sequence[str],
+    options: Mapping[str, Any],
+    seed: int,
+    progress: Progress = silent,
+) -> Found:
+    """Search, train what was found, evaluate it on the validation split, and write the run's folder.
+
+    Raises:
+        UnknownName: no such method or data set.
+        InputError: a setting or constraint that cannot be, a table without the layers of the space, or another
+            search's folder.
+    """
+    metric, target = limit_of(constraints)
+    descent = settings_of(method, options, target, seed)
+    cost = load_table(table).cost(space, metric)
+    images, held = load_data(data, "train"), load_data(data, "val")
+    identity = json.dumps([data, metric, Targets(space, table).identity()])
+    relaxation = make_relaxation(method, space, cost, seed)
+    found = descend(relaxation, cost, images, descent, progress, out / CHECKPOINT, identity)
+    network = _train(space, found, images, descent, out / FOLDER, data, progress)
+    accuracy = evaluate_network(network, held)
+    predicted = float(cost(found.genes[None])[0])
+    _write(
+        out,
+        found,
+        cost,
+        accuracy,
+        descriptor={
+            "method": method,
+            "settings": asdict(descent),
+            "seed": seed,
+            "objectives": [metric, "error_pct"],
+            "constraints": list(constraints),
+            "table": str(table.resolve()),
+            "supernet": None,
+            "network": FOLDER,
+            "data": data,
+        },
+        space=space,
+    )
+    return Found(found.genes, predicted, accuracy, float(found.history[-1, COLUMNS.index("penalty")]))
+
+
+def _train(
+    space: Space, found: Descended, images: Dataset, descent: Descent, folder: Path, data: str, progress: Progress
+) -> Subnet:
+    """The architecture, trained from new weights by the search's own recipe; read back where that was done."""
+    training = Training(descent.steps, descent.batch, descent.learning_rate, descent.weight_decay, seed=descent.seed)
+    if (folder / NETWORK).is_file():
+        known, descriptor = load_network(folder)
+        if known.genes.tolist() == found.genes.tolist() and descriptor.get("training") == asdict(training):
+            return known
+    network = make_supernet(space, descent.seed).extract(found.genes)
+    train_network(network, images, training, progress)
+    save_network(network, folder, data=data, training=training)
+    return network
+
+
+def _write(
+    out: Path, found: Descended, cost: LayerCost, accuracy: float, *, descriptor: dict[str, Any], space: Space
+) -> None:
+    history = pd.DataFrame(found.history, columns=list(COLUMNS))
+    write_atomic(out / HISTORY, history.to_csv(index_label="step", lineterminator="\n"))
+    point = np.array([[float(cost(found.genes[None])[0]), 100.0 - accuracy]])
+    front = Front(space, (cost.name, "error_pct"), space.canonical(found.genes), point, len(found.history))
+    write_run(out, descriptor | {"evaluations": len(found.history)}, front)

@@ -1,0 +1,129 @@
+"""``netdyno search --method single-path``: from a table to a verified bundle, killed, asked for what cannot be."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netdyno.nas.space import make_space
+from netdyno.profiler.table import load_table
+
+pytest.importorskip("torch", reason="trains networks: needs the extra train")
+NETDYNO = str(Path(sys.executable).with_name("netdyno"))
+SPACE = "single-path:width=0.1,resolution=32,classes=10"
+SETTINGS = ("--set", "steps=40", "--set", "batch=16", "--set", "architecture_rate=0.1", "--set", "warm_up=0.2")
+
+
+def run(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([NETDYNO, *words], cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a measured table ``t`` of the space."""
+    folder = tmp_path_factory.mktemp("descent")
+    profiled = run(
+        "profile", SPACE, "--budget", "8s", "--metrics", "latency", "--no-networks", "--out", "t", cwd=folder
+    )
+    assert profiled.returncode == 0, profiled.stderr
+    return folder
+
+
+def limit(folder: Path, share: float) -> str:
+    """A latency between the fastest network's and the largest's, as text."""
+    space = make_space("single-path", width=0.1, resolution=32, classes=10)
+    cost = load_table(folder / "t").cost(space)
+    least, most = cost(space.smallest()[None])[0], cost(space.largest()[None])[0]
+    return f"{least + share * (most - least):.6g}"
+
+
+def search(folder: Path, out: str, *words: str, method: str = "single-path") -> list[str]:
+    return ["search", SPACE, "--method", method, "--table", str(folder / "t"), *SETTINGS, "--out", out, *words]
+
+
+@pytest.mark.slow
+def test_from_a_table_to_a_verified_bundle(folder: Path, tmp_path: Path) -> None:
+    bound = limit(folder, 0.6)
+    found = run(*search(folder, "r", "--constraint", f"latency_ms<={bound}", "--json"), cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert 0 < document["latency_ms"] <= float(bound)
+    assert 0 <= document["accuracy_pct"] <= 100 and len(document["architecture"]) == 20
+    with (tmp_path / "r/descent.csv").open() as file:
+        steps = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in steps] == list(range(40))
+    assert float(steps[0]["runtime"]) > float(bound)
+    again = run(*search(folder, "r", "--constraint", f"latency_ms<={bound}", "--json"), cwd=tmp_path)
+    assert json.loads(again.stdout) == document
+    assert run("compare", "r", "r", cwd=tmp_path).returncode == 0
+    exported = run("export", "r", "--out", "b", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    card = json.loads((tmp_path / "b/card.json").read_text())
+    assert (
+        card["genes"] == document["genes"] and card["facts"]["accuracy_pct"]["measured"] == document["accuracy_pct"]
+    )
+    assert run("verify", "b", cwd=tmp_path).returncode == 0
+    other = run(*search(folder, "r", "--constraint", f"latency_ms<={bound}", "--seed", "5"), cwd=tmp_path)
+    assert (other.returncode, other.stderr.count("\n")) == (2, 1) and "--fresh" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--constraint", "latency_ms<=1e-9"], "the fastest network of single-path takes"),
+        (["--constraint", "latency_ms>=1"], "one limit"),
+        (["--constraint", "latency_ms<=1", "--constraint", "energy_mj<=1"], "one limit"),
+        (["--constraint", "memory_bytes<=1"], "one limit"),
+        (["--constraint", "energy_mj<=1"], "has no energy_mj"),
+        (["--set", "beauty=3"], "beauty"),
+        (["--set", "steps=much"], "steps cannot be 'much'"),
+        (["--set", "target=3"], "target"),
+        (["--accuracy", "s"], "leave --accuracy out"),
+        (["--objective", "macs"], "leave --objective out"),
+        (["--data", "cifar"], "cifar"),
+    ],
+)
+def test_what_cannot_be_searched(words: list[str], message: str, folder: Path, tmp_path: Path) -> None:
+    result = run(*search(folder, "r", *words), cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+    assert message in result.stderr
+
+
+def test_spaces_and_methods_that_do_not_fit(folder: Path, tmp_path: Path) -> None:
+    words = ["--table", str(folder / "t"), "--out", "r", "--method", "single-path"]
+    other = run("search", "fbnet", *words, cwd=tmp_path)
+    assert (other.returncode, other.stderr.count("\n")) == (2, 1)
+    unknown = run("search", SPACE, *words[:-1], "guess", cwd=tmp_path)
+    assert "multi-path-gumbel" in unknown.stderr and "ofa2" in unknown.stderr
+    bare = run("search", SPACE, *words[2:], cwd=tmp_path)
+    assert (bare.returncode, bare.stderr.count("\n")) == (2, 1) and "--table" in bare.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["single-path", "multi-path-gumbel"])
+def test_killed_at_random_and_resumed(method: str, folder: Path, tmp_path: Path) -> None:
+    """SIGKILL, again and again: the architecture, its way and its weights are those of a search nobody killed."""
+    bound = ("--constraint", f"latency_ms<={limit(folder, 0.8)}")
+    began = time.monotonic()
+    whole = run(*search(folder, "whole", *bound, method=method), cwd=tmp_path)
+    took = time.monotonic() - began
+    assert whole.returncode == 0, whole.stderr
+    generator = np.random.default_rng(0)
+    for _ in range(3):
+        words = [NETDYNO, *search(folder, "cut", *bound, method=method)]
+        process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(took * generator.uniform(0.3, 0.95))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    resumed = run(*search(folder, "cut", *bound, method=method), cwd=tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("front.csv", "descent.csv", "network/weights.pt"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
