@@ -2,7 +2,8 @@
 
 Prints one JSON line. A step is forward, loss with the logarithm of the runtime, backward and the optimiser, on random
 images; all take turns in the same run. Peak memory is that of a process of its own for each, above what it has before
-the first step. Ratios are those of the single path to the plain network, and to multi-path with the same candidates.
+there is a network. Ratios are those of the single path to the plain network, and to multi-path with the same
+candidates.
 
     OMP_NUM_THREADS=1 python benchmarks/search_step.py [--rounds 7] [--batch 64] [--width 0.25]
 """
@@ -11,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -88,12 +89,18 @@ def ask_memory(name: str, kind: str, args: argparse.Namespace) -> float:
 
 
 def peak_mb(name: str, kind: str, args: argparse.Namespace) -> float:
-    """How far this process grows in a few steps, MB."""
+    """How far this process grows by the network and a few steps, MB."""
+    before = resident_mb()
     step = make_step(name, kind, args)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(STEPS):
         step()
-    return round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, 1)
+    return round(resident_mb() - before, 1)
+
+
+def resident_mb() -> float:
+    """The most memory that this process has had; what ``getrusage`` tells begins with its parent's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def make_step(name: str, kind: str, args: argparse.Namespace) -> Callable[[], None]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netdyno.nas.supernets.single_path import SinglePathSupernet
-from netdyno.nas.supernets.superkernel import Gates, Superkernel
+from netdyno.nas.supernets.superkernel import Gates
 
 GATES = {name: position for position, name in enumerate(Gates._fields)}
 
@@ -51,7 +51,7 @@ class Thresholds(nn.Module):
         layers = len(supernet.superkernels)
         self.values = nn.Parameter(torch.zeros(layers, len(GATES)))
         self.register_buffer("units", torch.ones(layers, len(GATES)))
-        self.register_buffer("units", self.norms(supernet))
+        self.get_buffer("units").copy_(self.norms(supernet))
 
     def forward(self, supernet: SinglePathSupernet) -> list[Gates]:
         """The gates of each searched layer."""
@@ -77,13 +77,12 @@ class Thresholds(nn.Module):
         self.values.clamp_(norms - REACH, norms + REACH)
 
     def _decide(self, supernet: SinglePathSupernet, gate: Callable[[Tensor, int, int], Tensor]) -> list[Gates]:
-        units = self.get_buffer("units")
+        units, found = self.get_buffer("units"), []
+        for layer, superkernel in enumerate(supernet.superkernels):
 
-        def decide(layer: int, name: str, part: Tensor) -> Tensor:
-            where = (layer, GATES[name])
-            return gate(part.square().sum() / units[where] - self.values[where], *where)
+            def decide(name: str, part: Tensor, layer: int = layer) -> Tensor:
+                where = (layer, GATES[name])
+                return gate(part.square().sum() / units[where] - self.values[where], *where)
 
-        def decided(layer: int, superkernel: Superkernel) -> Gates:
-            return superkernel.decide(lambda name, part: decide(layer, name, part))
-
-        return [decided(layer, superkernel) for layer, superkernel in enumerate(supernet.superkernels)]
+            found.append(superkernel.decide(decide))
+        return found
