@@ -14,7 +14,8 @@ from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
 
 if TYPE_CHECKING:
-    from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
+    from netdyno.nas.space import Space
+    from netdyno.nas.supernets.supernet import Supernet
 
 
 HAS_TORCH = find_spec("torch") is not None
@@ -22,7 +23,11 @@ NEED_TORCH = [
     "ensembles/test_bundle.py",
     "ensembles/test_predictions.py",
     "test_accuracy.py",
+    "test_descend.py",
+    "test_runtime.py",
     "test_ship.py",
+    "test_single_path.py",
+    "test_superkernel.py",
     "test_supernets.py",
 ]
 collect_ignore = [] if HAS_TORCH else NEED_TORCH
@@ -59,21 +64,31 @@ def objectives(space: OfaMobileNetV3) -> list[Objective]:
 
 
 @pytest.fixture(scope="session")
-def stirred(narrow: OfaMobileNetV3) -> OfaMobileNetV3Supernet:
-    """A supernet in which nothing is at rest: no weight zero, no norm the identity, no matrix a unit matrix."""
+def stirred_supernet() -> Callable[[Space], Supernet]:
+    """Makes supernets in which nothing is at rest: no weight zero, no norm the identity, no matrix a unit matrix."""
     import torch
 
     from netdyno.nas.supernets.store import make_supernet
 
-    supernet = make_supernet(narrow, seed=3)
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, value in supernet.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 1.5, generator=generator)
-            elif value.is_floating_point():
-                value.add_(torch.randn(value.shape, generator=generator), alpha=0.05 if value.dim() == 2 else 0.1)
-    return supernet.eval()
+    def make(space: Space) -> Supernet:
+        supernet = make_supernet(space, seed=3)
+        generator = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for name, value in supernet.state_dict().items():
+                if name.endswith("running_var"):
+                    value.uniform_(0.5, 1.5, generator=generator)
+                elif value.is_floating_point():
+                    scale = 0.05 if value.dim() == 2 else 0.1
+                    value.add_(torch.randn(value.shape, generator=generator), alpha=scale)
+        return supernet.eval()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stirred(narrow: OfaMobileNetV3, stirred_supernet: Callable[[Space], Supernet]) -> Supernet:
+    """One of the narrow space."""
+    return stirred_supernet(narrow)
 
 
 @pytest.fixture(scope="session")

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from netdyno.nas.search.differentiable.thresholds import GATES, Indicator, Thresholds
+from netdyno.nas.space import Space
 from netdyno.nas.spaces.single_path import Option, SinglePath, SinglePathPlus
 from netdyno.nas.supernets.single_path import SinglePathSupernet
-from netdyno.nas.supernets.store import make_supernet
 from netdyno.nas.supernets.subnet import MBConvModule
 from netdyno.nas.supernets.superkernel import Gates, Superkernel
+from netdyno.nas.supernets.supernet import Supernet
 
 SPACES = {"single-path": SinglePath, "single-path-plus": SinglePathPlus}
 
 
-def stir(supernet: SinglePathSupernet) -> SinglePathSupernet:
-    """Nothing is at rest: no bias zero, no norm the identity."""
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for name, value in supernet.state_dict().items():
-            if name.endswith("running_var"):
-                value.uniform_(0.5, 1.5, generator=generator)
-            elif value.is_floating_point():
-                value.add_(torch.randn(value.shape, generator=generator), alpha=0.1)
-    return supernet.eval()
-
-
 @pytest.fixture(scope="module", params=SPACES)
-def supernet(request: pytest.FixtureRequest) -> SinglePathSupernet:
-    made = make_supernet(SPACES[request.param](width=0.25, resolution=32, classes=10), seed=3)
+def supernet(request: pytest.FixtureRequest, stirred_supernet: Callable[[Space], Supernet]) -> SinglePathSupernet:
+    made = stirred_supernet(SPACES[request.param](width=0.25, resolution=32, classes=10))
     assert isinstance(made, SinglePathSupernet)
-    return stir(made)
+    return made
 
 
 def images_for(superkernel: Superkernel, dtype: torch.dtype = torch.float32) -> Tensor:
