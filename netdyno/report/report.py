@@ -156,7 +156,8 @@ def _predicted_ends(run: Run) -> str:
     for name, column in zip(run.front.objectives, run.front.F.T, strict=True):
         axis = axis_of(name)
         values = axis(column)
-        ends.append(f"{axis.title.lower()} {values.min():.3g} to {values.max():.3g} {axis.unit}".strip())
+        low, high = f"{values.min():.3g}", f"{values.max():.3g}"
+        ends.append(f"{axis.title.lower()} {low if low == high else f'{low} to {high}'} {axis.unit}".strip())
     return ", ".join(ends)
 
 

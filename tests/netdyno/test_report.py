@@ -230,6 +230,14 @@ def test_a_search_alone_gives_its_front_alone(tmp_path, narrow) -> None:
     assert "Left out: no network of this run was measured and shipped yet." in page.text
 
 
+def test_a_front_of_one_network_has_no_ends(tmp_path, narrow) -> None:
+    make_run(tmp_path, narrow)
+    (tmp_path / "measured.csv").unlink()
+    run = load_run(tmp_path)
+    one = replace(run, front=replace(run.front, X=run.front.X[:1], F=run.front.F[:1]))
+    assert "One network on the predicted front for this Test CPU: latency 0.18 ms," in Page(write_report(one)).text
+
+
 @pytest.mark.parametrize(
     ("table", "why"), [(None, "without a lookup table"), ("gone", "no table here"), ("n" * 300, "no table here")]
 )
