@@ -18,7 +18,7 @@ import pytest
 NETDYNO = str(Path(sys.executable).with_name("netdyno"))
 TABLE = Path(__file__).parents[2] / "tables" / "ofa-mobilenetv3-intel-xeon-litert-t1"
 EVALUATIONS = {
-    "age-moea": 3000,
+    "age-moea": 1500,
     "c-taea": 4000,
     "grid": 100,
     "linas": 100,
