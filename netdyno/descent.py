@@ -10,7 +10,6 @@ Beside the files of every run (see :mod:`netdyno.runs`) its folder holds::
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import write_atomic
+from netdyno.base.files import require_writable, write_atomic
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.accuracy.evaluated import evaluate_network
 from netdyno.nas.data import load_data
@@ -46,15 +45,10 @@ class Found:
     """What a differentiable search ends with: genes, the cost that the table predicts, really evaluated accuracy."""
 
     genes: Population
+    metric: str
     cost: float
     accuracy_pct: float
     penalty: float
-
-
-def forget(out: Path) -> None:
-    """Remove what an earlier search left in its folder."""
-    (out / CHECKPOINT).unlink(missing_ok=True)
-    shutil.rmtree(out / FOLDER, ignore_errors=True)
 
 
 def limit_of(constraints: Sequence[str]) -> tuple[str, float | None]:
@@ -97,9 +91,12 @@ def run_descent(
     constraints: Sequence[str],
     options: Mapping[str, Any],
     seed: int,
+    fresh: bool = False,
     progress: Progress = silent,
 ) -> Found:
     """Search, train what was found, evaluate it on the validation split, and write the run's folder.
+
+    With ``fresh``, what an earlier search left there is not gone on from.
 
     Raises:
         UnknownName: no such method or data set.
@@ -112,6 +109,9 @@ def run_descent(
     images, held = load_data(data, "train"), load_data(data, "val")
     identity = json.dumps([data, metric, Targets(space, table).identity()])
     relaxation = make_relaxation(method, space, cost, seed)
+    require_writable(out)
+    if fresh:
+        (out / CHECKPOINT).unlink(missing_ok=True)
     found = descend(relaxation, cost, images, descent, progress, out / CHECKPOINT, identity)
     network = _train(space, found, images, descent, out / FOLDER, data, progress)
     accuracy = evaluate_network(network, held)
@@ -134,7 +134,7 @@ def run_descent(
         },
         space=space,
     )
-    return Found(found.genes, predicted, accuracy, float(found.history[-1, COLUMNS.index("penalty")]))
+    return Found(found.genes, metric, predicted, accuracy, float(found.history[-1, COLUMNS.index("penalty")]))
 
 
 def _train(
@@ -144,7 +144,8 @@ def _train(
     training = Training(descent.steps, descent.batch, descent.learning_rate, descent.weight_decay, seed=descent.seed)
     if (folder / NETWORK).is_file():
         known, descriptor = load_network(folder)
-        if known.genes.tolist() == found.genes.tolist() and descriptor.get("training") == asdict(training):
+        own = (str(known.space), known.genes.tolist(), descriptor.get("data"), descriptor.get("training"))
+        if own == (str(space), found.genes.tolist(), data, asdict(training)):
             return known
     network = make_supernet(space, descent.seed).extract(found.genes)
     train_network(network, images, training, progress)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
-from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
-from onnx.numpy_helper import from_array
-from onnxruntime import InferenceSession, SessionOptions
 
 from netdyno.base.errors import InputError
-from netdyno.exporters.onnx import IR_VERSION, OPSET
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.space import Population, Space
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
 from netdyno.nas.state import read_state
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 BLOCKS = 20
 SMALLEST_SIZE, SIZE_STEP, SIZES = 112, 16, 8
@@ -64,6 +63,13 @@ class OfaMlpAccuracy(Accuracy):
 
 def _session(layers: list[tuple[Matrix, Matrix]]) -> InferenceSession:
     """The network for any number of rows, on one thread: populations of a search are small."""
+    from onnx import TensorProto
+    from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+    from onnx.numpy_helper import from_array
+    from onnxruntime import InferenceSession, SessionOptions
+
+    from netdyno.exporters.onnx import IR_VERSION, OPSET
+
     weights, nodes, y = [], [], "x"
     for number, (weight, bias) in enumerate(layers):
         weights += [from_array(weight, f"weight{number}"), from_array(bias, f"bias{number}")]

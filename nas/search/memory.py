@@ -21,8 +21,8 @@ Keys = NDArray[np.uint64]
 class Memory:
     """Scores by genes, as long as they fit: a hash table of arrays, whole populations looked up at once.
 
-    An architecture is known by a random linear hash of its genes. Two of them have the same one with a probability
-    of 2⁻⁶⁰, so among a million no two have.
+    An architecture is known by a random linear hash of its genes, which two of them share with a probability of at
+    most 2⁻⁶⁰: any two of a million, in one search of two million.
     """
 
     def __init__(self, genes: int, objectives: int) -> None:
@@ -32,7 +32,7 @@ class Memory:
 
     def scores(self, X: Population, evaluate: Callable[[Population], Scores]) -> tuple[Scores, NDArray[np.int64]]:
         """Scores of ``X (n, genes)``, and positions of the rows that had to be evaluated."""
-        keys = np.maximum(X.astype(np.uint64) @ self._factors, _FREE + np.uint64(1))
+        keys = np.maximum(X.astype(np.uint64) @ self._factors, np.uint64(1))
         distinct, first, same = np.unique(keys, return_index=True, return_inverse=True)
         slots = self._find(distinct)
         new = first[self._keys[slots] == _FREE]

@@ -91,8 +91,8 @@ class OfaMobileNetV3Supernet(Supernet):
         self.feature_mix_layer = StaticConv(width[7], width[8], 1, 1, "h_swish", norm=False)
         self.classifier = nn.ModuleDict({"linear": nn.Linear(width[8], space.classes)})
         self.apply(initialise)
-        for elastic in self.blocks[1:]:
-            cast(ElasticMBConv, cast(Block, elastic).conv).start_empty()
+        for wrapped in self.blocks[1:]:
+            cast(ElasticMBConv, cast(Block, wrapped).conv).start_empty()
 
     def forward(self, x: Tensor, genes: Population) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, 3, r, r)`` by one architecture ``(46,)``; ``r`` is the caller's."""

@@ -26,9 +26,9 @@ class SinglePathSupernet(Supernet):
         super().__init__()
         self.space = space
         fixed = space.layers(space.largest())
-        self.opening = nn.ModuleList(make_module(layer) for layer in fixed[:OPENING])
+        self.opening = nn.Sequential(*map(make_module, fixed[:OPENING]))
         self.searched = nn.ModuleList(Superkernel(place, space.options) for place in space.places)
-        self.closing = nn.ModuleList(make_module(layer) for layer in fixed[OPENING + LAYERS :])
+        self.closing = nn.Sequential(*map(make_module, fixed[OPENING + LAYERS :]))
         self.apply(initialise)
         for superkernel in self.superkernels:
             superkernel.start_empty()
@@ -45,23 +45,19 @@ class SinglePathSupernet(Supernet):
 
     def forward(self, x: Tensor, genes: Population) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, 3, r, r)`` by one architecture ``(20,)``."""
-        for module in self.opening:
-            x = module(x)
+        x = self.opening(x)
         for superkernel, option in zip(self.superkernels, self.options(genes), strict=True):
             x = superkernel.choose(x, option)
-        for module in self.closing:
-            x = module(x)
-        return x
+        logits: Tensor = self.closing(x)
+        return logits
 
     def between(self, x: Tensor, gates: Sequence[Gates]) -> Tensor:
         """Logits ``(n, classes)`` of images ``(n, 3, r, r)``, all options at once between the gates of each layer."""
-        for module in self.opening:
-            x = module(x)
+        x = self.opening(x)
         for superkernel, own in zip(self.superkernels, gates, strict=True):
             x = superkernel.between(x, own)
-        for module in self.closing:
-            x = module(x)
-        return x
+        logits: Tensor = self.closing(x)
+        return logits
 
     def copy_to(self, subnet: Subnet) -> None:
         """Copy the weights that a plain network of this space uses into it."""

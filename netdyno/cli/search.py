@@ -118,17 +118,11 @@ def _descend(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    from netdyno.base.files import require_writable
     from netdyno.base.registry import require
 
     require("torch", extra="train", purpose="a differentiable search")
-    from netdyno.descent import forget, limit_of, run_descent, settings_of
+    from netdyno.descent import run_descent
 
-    metric, target = limit_of(limits)
-    settings_of(method, options, target, seed)
-    require_writable(out)
-    if fresh:
-        forget(out)
     with progress() as tell:
         found = run_descent(
             space,
@@ -139,12 +133,13 @@ def _descend(
             constraints=limits,
             options=options,
             seed=seed,
+            fresh=fresh,
             progress=tell,
         )
-    say(f"{metric} {found.cost:.4g}, {found.accuracy_pct:.1f} % on {data}'s validation images -> {out}")
+    say(f"{found.metric} {found.cost:.4g}, {found.accuracy_pct:.1f} % on {data}'s validation images -> {out}")
     (architecture,) = space.decode(found.genes)
     if as_json:
-        known = {"architecture": architecture, metric: found.cost, "accuracy_pct": found.accuracy_pct}
+        known = {"architecture": architecture, found.metric: found.cost, "accuracy_pct": found.accuracy_pct}
         emit({"run": str(out), "genes": found.genes.tolist(), **known, "penalty": found.penalty})
         return
     print_table(("layer", "option"), [(name, str(value[0])) for name, value in architecture.items()])

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from netdyno.base.errors import UnknownName
 from netdyno.nas.search.differentiable.relaxation import Relaxation
+from netdyno.nas.search.differentiable.runtime import flat
 from netdyno.nas.search.differentiable.single_path import OptionScores
 from netdyno.nas.space import Population
 from netdyno.nas.spaces.single_path import LAYERS, Place, SinglePath
@@ -45,9 +46,9 @@ class MultiPath(Relaxation):
         self.space, self.mix, self.temperature = space, mix, temperature
         self.formulation = f"multi-path-{mix}"
         fixed = space.layers(space.largest())
-        self.opening = nn.ModuleList(make_module(layer) for layer in fixed[:OPENING])
+        self.opening = nn.Sequential(*map(make_module, fixed[:OPENING]))
         self.searched = nn.ModuleList(self._blocks(place) for place in space.places)
-        self.closing = nn.ModuleList(make_module(layer) for layer in fixed[OPENING + LAYERS :])
+        self.closing = nn.Sequential(*map(make_module, fixed[OPENING + LAYERS :]))
         self.scores = OptionScores(space)
         self.runtime = runtime
         self.apply(initialise)
@@ -59,20 +60,17 @@ class MultiPath(Relaxation):
     def forward(self, x: Tensor, dropout: float = 0.0) -> tuple[Tensor, Tensor]:
         """Logits and expected runtime; blocks of their own need no ``dropout``."""
         shares, running = self._draw()
-        for module in self.opening:
-            x = module(x)
+        x = self.opening(x)
         for blocks, row, run in zip(self.searched, shares, running, strict=True):
             assert isinstance(blocks, nn.ModuleList)
             x = torch.stack([row[option] * blocks[option](x) for option in run]).sum(0)
-        for module in self.closing:
-            x = module(x)
         chances = shares if self.mix == "gumbel" else self.scores().softmax(1)
-        return x, self.runtime(self.scores.flat(chances))[0]
+        return self.closing(x), self.runtime(flat(chances, self.space))[0]
 
     def _draw(self) -> tuple[Tensor, list[list[int]]]:
         """What each block counts, ``(layers, options + 1)``, and which blocks of each layer run."""
         scores = self.scores()
-        every = [list(range(options)) for options in self.scores.cardinalities]
+        every = [list(range(options)) for options in self.space.cardinalities.tolist()]
         if self.mix == "softmax":
             return scores.softmax(1), every
         if self.mix == "gumbel":

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from netdyno.base.errors import InputError
 from netdyno.nas.space import Population
-from netdyno.nas.spaces.single_path import EXPANSIONS, KERNELS, SinglePath
+from netdyno.nas.spaces.single_path import EXPANSIONS, KERNELS, SinglePath, SinglePathPlus
 from netdyno.nas.supernets.superkernel import Gates
 from netdyno.profiler.cost.cost import LayerCost
 from netdyno.profiler.cost.relaxed import slot_tables
@@ -25,10 +25,14 @@ def probabilities(gates: Sequence[Gates], space: SinglePath) -> Tensor:
     k5, e3, e6, se25, se50 = (torch.stack(column) for column in zip(*gates, strict=True))
     kernels = dict(zip(KERNELS, (1 - k5, k5), strict=True))
     expansions = dict(zip(EXPANSIONS, (1 - e6, e6), strict=True))
-    ratios = dict(zip((0.0, 0.25, 0.5), (1 - se25, se25 * (1 - se50), se25 * se50), strict=True))
+    ratios = dict(zip(SinglePathPlus.ratios, (1 - se25, se25 * (1 - se50), se25 * se50), strict=True))
     chosen = [e3 * kernels[o.kernel] * expansions[o.expansion] * ratios[o.se] for o in space.options]
-    columns = torch.stack([*chosen, 1 - e3], dim=1)
-    return torch.cat([row[:n] for row, n in zip(columns, space.cardinalities.tolist(), strict=True)])[None]
+    return flat(torch.stack([*chosen, 1 - e3], dim=1), space)
+
+
+def flat(chances: Tensor, space: SinglePath) -> Tensor:
+    """``(layers, options + 1)`` without the skip where there is none, ``(1, sum of cardinalities)``."""
+    return torch.cat([row[:n] for row, n in zip(chances, space.cardinalities.tolist(), strict=True)])[None]
 
 
 class ExactRuntime(nn.Module):
@@ -49,9 +53,8 @@ class PaperRuntime(nn.Module):
     """The published form: what kernel 3 takes of kernel 5 is one ratio a layer, that of the largest expansion.
 
     At gates of 0 and 1 it is the table but for kernel 3 with expansion 3; of the published Pixel 1 model that is up
-    to 0.21 ms a layer, and from -0.41 to +0.35 ms a network. Squeeze-and-excitation adds what it takes
-    beside the largest kernel and expansion; that there is any hangs on the inner part, not on the outer one as
-    printed in Eq. 6.8.
+    to 0.21 ms a layer, and from -0.41 to +0.35 ms a network. Squeeze-and-excitation adds what it takes beside the
+    largest kernel and expansion; that there is any hangs on the inner part, not on the outer one as in Eq. 6.8.
 
     Raises:
         InputError: a layer's cost depends on more than the layer.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from netdyno.nas.search.differentiable.relaxation import Relaxation
+from netdyno.nas.search.differentiable.runtime import flat
 from netdyno.nas.search.differentiable.thresholds import Thresholds
 from netdyno.nas.space import Population
 from netdyno.nas.spaces.single_path import EXPANSIONS, KERNELS, SinglePath
@@ -73,7 +74,7 @@ class SoftmaxPath(Relaxation):
         chances = self.scores().softmax(1)
         gates = marginals(chances, self.space)
         logits = self.supernet.between(x, drop(gates, self.space, dropout))
-        return logits, self.runtime(self.scores.flat(chances))[0]
+        return logits, self.runtime(flat(chances, self.space))[0]
 
     def architecture(self) -> list[nn.Parameter]:
         """The options' scores."""
@@ -89,18 +90,13 @@ class OptionScores(nn.Module):
 
     def __init__(self, space: SinglePath) -> None:
         super().__init__()
-        self.cardinalities = space.cardinalities.tolist()
         self.values = nn.Parameter(torch.zeros(len(space.places), len(space.options) + 1))
-        there = torch.arange(len(space.options) + 1) < torch.tensor(self.cardinalities)[:, None]
+        there = torch.arange(len(space.options) + 1) < torch.from_numpy(space.cardinalities)[:, None]
         self.register_buffer("there", there, persistent=False)
 
     def forward(self) -> Tensor:
         """Scores ``(layers, options + 1)``; what a layer does not have is −∞."""
         return self.values.masked_fill(~self.get_buffer("there"), -torch.inf)
-
-    def flat(self, chances: Tensor) -> Tensor:
-        """``(layers, options + 1)`` without what a layer does not have, ``(1, sum of cardinalities)``."""
-        return torch.cat([row[:n] for row, n in zip(chances, self.cardinalities, strict=True)])[None]
 
     @torch.no_grad()
     def best(self) -> Population:
