@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["netdyno"]):
     from netdyno.nas.ensembles.bundle import DESCRIPTOR, load_ensemble
     from netdyno.profiler.formats import FORMATS, Choice, import_table
     from netdyno.profiler.layers import Linear, Operator
-    from netdyno.profiler.samples import SAMPLES, read_samples
+    from netdyno.profiler.samples import SAMPLES
     from netdyno.profiler.table import LookupTable, load_table, make_rows, parse_row
 
     for name in FORMATS.names():
@@ -63,7 +63,7 @@ def targets(folder: Path) -> dict[str, tuple[Target, list[bytes]]]:
     read_ensemble = _of_file(folder / DESCRIPTOR, lambda path: load_ensemble(path.parent))
     found[DESCRIPTOR] = (read_ensemble, [json.dumps(ensemble).encode()])
     samples = gzip.compress(b"row,start,round,latency_ms\na,1,1,0.5\n")
-    found[SAMPLES] = (_of_file(folder / SAMPLES, lambda path: read_samples(path.parent)), [samples])
+    found[SAMPLES.path] = (_of_file(folder / SAMPLES.path, lambda path: SAMPLES.read(path.parent)), [samples])
     lines = [line.encode() for line in _module(ROOT / "tests/devices/jetson/test_tegrastats.py").TOTALS_MW]
     found["tegrastats"] = (lambda content: parse_tegrastats(content.decode(errors="replace")), lines)
     return found

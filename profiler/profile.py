@@ -17,6 +17,7 @@ from netdyno.profiler.plan import BETWEEN, CALIBRATION, VALIDATION, Networks, Ne
 from netdyno.profiler.profiling import Profiling
 from netdyno.profiler.samples import make_samples
 from netdyno.profiler.table import LookupTable, empty_rows, make_rows
+from netdyno.profiler.windows import make_windows
 
 DEFAULT_NETWORKS = Networks()
 RANKS = {CALIBRATION: 1, VALIDATION: 2, BETWEEN: 3}
@@ -78,6 +79,7 @@ def _profile(layers: Iterable[Layer], networks: Mapping[str, Graphs], run: Profi
         make_rows("layer", {key: readings.rows[key] for key in by_key}),
         make_rows("genes", {name: readings.rows[name] for name in roles}),
         make_samples(readings.visits),
+        make_windows(readings.windows),
     )
 
 

@@ -15,7 +15,7 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.errors import UnknownName
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
-from netdyno.profiler.energy import energy_columns, require_meter
+from netdyno.profiler.energy import Window, energy_columns, require_meter
 from netdyno.profiler.journal import Journal, Visit
 from netdyno.profiler.measure import Bench, Method
 from netdyno.profiler.statistics import estimate
@@ -28,10 +28,11 @@ Candidates = Mapping[str, Callable[[], Artifact]]
 
 @dataclass(frozen=True)
 class Readings:
-    """Columns of a table's rows by candidate, the visits that they stand on, and the conditions of all."""
+    """Columns of a table's rows by candidate, the visits and windows behind them, and the conditions of all."""
 
     rows: dict[str, dict[str, Any]]
     visits: dict[str, list[Visit]]
+    windows: dict[str, list[Window]]
     conditions: dict[str, Any]
 
 
@@ -79,6 +80,7 @@ class Profiling:
             with Journal(path, conditions, fresh=self.fresh) as journal:
                 Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()
                 rows, used = _rows(journal, candidates, self.method.least_rounds)
+                windows = journal.energies()
                 flags = Counter(journal.flags().values())
         states = {
             "method": asdict(self.method),
@@ -87,7 +89,7 @@ class Profiling:
             "state_after": dict(self.device.state()),
             "flagged_rounds": dict(sorted(flags.items())),
         }
-        return Readings(rows, used, conditions | states)
+        return Readings(rows, used, windows, conditions | states)
 
 
 def describe(device: Device, settings: Settings, subject: str, batch: int = 1) -> dict[str, Any]:

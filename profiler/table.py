@@ -1,10 +1,10 @@
 """Lookup tables: what was measured, under which conditions, and how wrong it is.
 
 A table is a Frictionless data package, a folder with ``datapackage.json``, ``layers.csv``, ``networks.csv`` and, in
-tables of ours, ``samples.csv.gz``. One table is one device, runtime, precision, thread count and batch. A row's name
-is a layer's key. With ``@224`` behind it, it is that layer's cost inside a network with 224 px input; with ``#3``, at
-the fourth place of a network; such a row counts before the plain key's. The row ``skip`` is what a place without a
-layer costs. A network's name is its genes, option indices with spaces between.
+tables of ours, ``samples.csv.gz`` and ``windows.csv``. One table is one device, runtime, precision, thread count and
+batch. A row's name is a layer's key. With ``@224`` behind it, it is that layer's cost inside a network with 224 px
+input; with ``#3``, at the fourth place of a network; such a row counts before the plain key's. The row ``skip`` is
+what a place without a layer costs. A network's name is its genes, option indices with spaces between.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from netdyno.base.errors import InputError, TableInvalid
 from netdyno.base.files import read_text, write_atomic
 from netdyno.base.rows import read_rows
 from netdyno.profiler.layers import Layer, parse_layer
-from netdyno.profiler.samples import empty_samples, read_samples, write_samples
+from netdyno.profiler.samples import SAMPLES
+from netdyno.profiler.windows import WINDOWS
 
 if TYPE_CHECKING:
     from netdyno.profiler.cost.cost import GeneSpace, LayerCost
@@ -64,14 +65,16 @@ class LookupTable:
     """Costs of layers and of whole networks, indexed by layer key and by genes, with their conditions.
 
     ``layers`` and ``networks`` have the columns :data:`COLUMNS`; what was not measured is NaN. ``samples`` are the
-    medians of rounds that latencies stand on, see :mod:`netdyno.profiler.samples`; they may be missing.
+    medians of rounds that latencies stand on, ``windows`` what energies do; see :mod:`netdyno.profiler.samples` and
+    :mod:`netdyno.profiler.windows`. Either may be missing.
     """
 
     name: str
     conditions: Mapping[str, Any]
     layers: pd.DataFrame
     networks: pd.DataFrame = field(default_factory=lambda: empty_rows("genes"))
-    samples: pd.DataFrame = field(default_factory=empty_samples)
+    samples: pd.DataFrame = field(default_factory=lambda: SAMPLES.frame([]))
+    windows: pd.DataFrame = field(default_factory=lambda: WINDOWS.frame([]))
 
     def cost(self, space: GeneSpace, metric: str = "latency_ms", *, calibrated: bool = True) -> LayerCost:
         """The table compiled for a space: ``cost(X)`` is array look-ups.
@@ -121,8 +124,7 @@ class LookupTable:
         Raises:
             InputError: the folder cannot be written.
         """
-        resources = []
-        resources += write_samples(path, self.samples)
+        resources = [*SAMPLES.write(path, self.samples), *WINDOWS.write(path, self.windows)]
         for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
             write_atomic(path / f"{name}.csv", rows.to_csv(index_label=index, lineterminator="\n"))
             resources.append(_resource(name, index))
@@ -194,7 +196,7 @@ def load_table(path: Path) -> LookupTable:
     if not isinstance(name, str) or not isinstance(conditions, dict):
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
     layers, networks = _read_csv(path / "layers.csv", "layer"), _read_csv(path / "networks.csv", "genes")
-    return LookupTable(name, conditions, layers, networks, read_samples(path))
+    return LookupTable(name, conditions, layers, networks, SAMPLES.read(path), WINDOWS.read(path))
 
 
 def _read_csv(path: Path, index: str) -> pd.DataFrame:

@@ -29,15 +29,17 @@ from netdyno.profiler.work import work
 
 MEASURED = "measured"
 NETWORK = "network"
+_OF_WORK = {
+    "layers": 1.0,
+    "dense_macs": 1.0,
+    "grouped_macs": 1.0,
+    "depthwise_macs": 1.0,
+    "weight_bytes": 1.0,
+    "input_bytes": -1.0,
+}
 TERMS = {
-    "latency_ms": {
-        "layers": 1.0,
-        "dense_macs": 1.0,
-        "grouped_macs": 1.0,
-        "depthwise_macs": 1.0,
-        "weight_bytes": 1.0,
-        "input_bytes": -1.0,
-    },
+    "latency_ms": _OF_WORK,
+    "energy_mj": _OF_WORK,
     "memory_bytes": {NETWORK: 1.0, "layers": -1.0, "weight_bytes": 1.0},
 }
 """For each metric, whether a quantity adds to what isolated layers take or is to be taken off; ``network`` is 1."""

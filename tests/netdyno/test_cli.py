@@ -21,7 +21,7 @@ from netdyno.base.artifact import Artifact
 from netdyno.exporters import write
 from netdyno.exporters.bundle import write_bundle
 from netdyno.nas.space import make_space
-from netdyno.profiler.table import load_table
+from netdyno.profiler.table import load_table, shipped_tables
 
 NETDYNO = [str(Path(sys.executable).with_name("netdyno"))]
 SPACE = "ofa-mobilenetv3:width=0.25,resolutions=48,classes=10"
@@ -156,13 +156,22 @@ def test_profiles_a_model_s_operators(models, file_format, tmp_path):
     assert "operators" not in whole.stderr + whole.stdout
 
 
+def test_fits_power_of_a_gpu(tmp_path):
+    """Of all that the card draws, which is what windows hold."""
+    table = shipped_tables() / "nasbench201-nvidia-h200-torch-b128"
+    result = run("fit", str(table), "--target", "gross-power", "--method", "additive", "--json", cwd=tmp_path)
+    document = json.loads(result.stdout)
+    assert document["target"] == "gross_power_w"
+    assert 0 < document["methods"]["additive"]["rmspe_pct"] < 5
+
+
 @pytest.mark.slow
 def test_fits_models_to_a_table_s_networks(tmp_path):
     assert run("profile", SPACE, "--budget", "25s", "--out", "t", cwd=tmp_path).returncode == 0
     result = run("fit", "t", "--target", "latency", "--json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
-    assert set(document["methods"]) == {"structural", "ridge", "few-sample"}
+    assert set(document["methods"]) == {"structural", "additive", "ridge", "few-sample"}
     assert all(own["rmspe_pct"] > 0 and own["spread_pct"] > 0 for own in document["methods"].values())
     refused = run("fit", "t", "--target", "power", cwd=tmp_path)
     assert refused.returncode == 2 and "power_w" in refused.stderr

@@ -180,9 +180,9 @@ def test_what_is_no_calibration(record: Any) -> None:
 
 def test_a_metric_that_is_not_calibrated() -> None:
     table = layer_table()
-    table.layers["energy_mj"] = 1.0
-    with pytest.raises(InputError, match="there is none of energy_mj"):
-        replace(table, conditions={"calibration": {"energy_mj": {"measured": 1.0}}}).cost(SPACE, "energy_mj")
+    table.layers["power_w"] = 1.0
+    with pytest.raises(InputError, match="there is none of power_w"):
+        replace(table, conditions={"calibration": {"power_w": {"measured": 1.0}}}).cost(SPACE, "energy_mj")
 
 
 @given(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netdyno.base import rows
 from netdyno.profiler.journal import Visit
-from netdyno.profiler.samples import SAMPLES, by_start, empty_samples, make_samples, read_samples, write_samples
+from netdyno.profiler.samples import SAMPLES, by_start, make_samples
 
 Refuses = Callable[[Callable[[], object]], str]
 Survives = Callable[[Callable[[], object]], None]
@@ -25,12 +25,12 @@ VISITS = {
 
 def test_a_round_trip_is_exact(tmp_path: Path) -> None:
     samples = make_samples(VISITS)
-    (resource,) = write_samples(tmp_path, samples)
-    pd.testing.assert_frame_equal(read_samples(tmp_path), samples, check_exact=True)
+    (resource,) = SAMPLES.write(tmp_path, samples)
+    pd.testing.assert_frame_equal(SAMPLES.read(tmp_path), samples, check_exact=True)
     assert [field["name"] for field in resource["schema"]["fields"]] == list(samples.columns)
-    first = (tmp_path / SAMPLES).read_bytes()
-    write_samples(tmp_path, samples)
-    assert (tmp_path / SAMPLES).read_bytes() == first, "equal tables are equal files"
+    first = (tmp_path / SAMPLES.path).read_bytes()
+    SAMPLES.write(tmp_path, samples)
+    assert (tmp_path / SAMPLES.path).read_bytes() == first, "equal tables are equal files"
 
 
 def test_medians_by_start() -> None:
@@ -41,7 +41,7 @@ def test_medians_by_start() -> None:
 
 
 def test_a_table_without_samples(tmp_path: Path) -> None:
-    pd.testing.assert_frame_equal(read_samples(tmp_path), empty_samples())
+    pd.testing.assert_frame_equal(SAMPLES.read(tmp_path), SAMPLES.frame([]))
 
 
 @pytest.mark.parametrize(
@@ -50,36 +50,36 @@ def test_a_table_without_samples(tmp_path: Path) -> None:
      f"row,start,round,latency_ms\na,{10**30},1,1.0\n", "row,start,round,latency_ms\na,1,1\n"],
 )  # fmt: skip
 def test_what_are_no_samples(text: str, tmp_path: Path, refuses: Refuses) -> None:
-    (tmp_path / SAMPLES).write_bytes(gzip.compress(text.encode()))
-    assert SAMPLES in refuses(lambda: read_samples(tmp_path))
+    (tmp_path / SAMPLES.path).write_bytes(gzip.compress(text.encode()))
+    assert SAMPLES.path in refuses(lambda: SAMPLES.read(tmp_path))
 
 
 @pytest.mark.parametrize("latency", ["0", "-1", "nan", "inf"])
 def test_latencies_that_nothing_can_take(latency: str, tmp_path: Path, refuses: Refuses) -> None:
-    (tmp_path / SAMPLES).write_bytes(gzip.compress(f"row,start,round,latency_ms\na,1,1,{latency}\n".encode()))
-    assert "nothing can take" in refuses(lambda: read_samples(tmp_path))
+    (tmp_path / SAMPLES.path).write_bytes(gzip.compress(f"row,start,round,latency_ms\na,1,1,{latency}\n".encode()))
+    assert "nothing can take" in refuses(lambda: SAMPLES.read(tmp_path))
 
 
 def test_a_table_saved_without_samples_leaves_none_of_another(tmp_path: Path) -> None:
-    write_samples(tmp_path, make_samples(VISITS))
-    assert write_samples(tmp_path, empty_samples()) == []
-    assert read_samples(tmp_path).empty
+    SAMPLES.write(tmp_path, make_samples(VISITS))
+    assert SAMPLES.write(tmp_path, SAMPLES.frame([])) == []
+    assert SAMPLES.read(tmp_path).empty
 
 
 def test_a_file_that_unpacks_without_end(tmp_path: Path, refuses: Refuses) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "LARGEST_FILE", 1000)
-        (tmp_path / SAMPLES).write_bytes(gzip.compress(b"row,start,round,latency_ms\n" + b"\0" * 10**6))
-        assert "larger" in refuses(lambda: read_samples(tmp_path))
+        (tmp_path / SAMPLES.path).write_bytes(gzip.compress(b"row,start,round,latency_ms\n" + b"\0" * 10**6))
+        assert "larger" in refuses(lambda: SAMPLES.read(tmp_path))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files(data: st.DataObject, tmp_path: Path, survives: Survives) -> None:
-    write_samples(tmp_path, make_samples(VISITS))
-    path = tmp_path / SAMPLES
+    SAMPLES.write(tmp_path, make_samples(VISITS))
+    path = tmp_path / SAMPLES.path
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    survives(lambda: read_samples(tmp_path))
+    survives(lambda: SAMPLES.read(tmp_path))

@@ -1,0 +1,5 @@
+"""``python -m netdyno``, the command line."""
+
+from netdyno.cli import main
+
+main()

@@ -1,0 +1,72 @@
+"""Files of a table beside its rows: one CSV each, written whole, hostile until parsed."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from netdyno.base.errors import InputError
+from netdyno.base.files import write_atomic
+from netdyno.base.rows import read_rows
+
+_DTYPES = {"string": "str", "integer": "int64", "number": "float64"}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A file that a table may have, compressed where its name ends in ``.gz``.
+
+    ``fields`` holds each column's type (``string``, ``integer`` or ``number``) and description; ``fault`` says what
+    of its lines cannot be, or nothing.
+    """
+
+    path: str
+    fields: Mapping[str, tuple[str, str]]
+    fault: Callable[[pd.DataFrame], str]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its endings."""
+        return self.path.partition(".")[0]
+
+    def frame(self, lines: list[Any]) -> pd.DataFrame:
+        """Lines, each a sequence of all columns in order, as a frame."""
+        dtypes = {name: _DTYPES[kind] for name, (kind, _) in self.fields.items()}
+        return pd.DataFrame(lines, columns=list(self.fields)).astype(dtypes)
+
+    def write(self, folder: Path, frame: pd.DataFrame) -> list[dict[str, Any]]:
+        """Write the file, and return its entry of the descriptor's resources; without lines there is neither.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        if frame.empty:
+            (folder / self.path).unlink(missing_ok=True)
+            return []
+        text, packed = frame.to_csv(index=False, lineterminator="\n"), self.path.endswith(".gz")
+        write_atomic(folder / self.path, gzip.compress(text.encode(), mtime=0) if packed else text)
+        fields = [{"name": name, "type": kind, "description": told} for name, (kind, told) in self.fields.items()]
+        entry = {"name": self.name, "path": self.path, "format": "csv", "encoding": "utf-8"}
+        return [entry | ({"compression": "gz"} if packed else {}) | {"schema": {"fields": fields}}]
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """What is in a table's folder; no lines where there is no such file.
+
+        Raises:
+            InputError: a file that cannot be understood.
+        """
+        path = folder / self.path
+        if not path.exists():
+            return self.frame([])
+        try:
+            found = self.frame([[row[name] for name in self.fields] for row in read_rows(path, tuple(self.fields))])
+        except (ValueError, OverflowError) as error:
+            raise InputError(f"{path}: not the {self.name} of a table: {error}") from error
+        if fault := self.fault(found):
+            raise InputError(f"{path}: not the {self.name} of a table: {fault}")
+        return found
