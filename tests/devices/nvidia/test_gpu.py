@@ -28,7 +28,7 @@ def gpu() -> Iterator[CudaDevice]:
     try:
         device = CudaDevice("cuda:0")
     except (DeviceError, MissingExtra) as error:
-        pytest.skip(f"no NVIDIA GPU here: {error}")
+        pytest.skip(f"no NVIDIA GPU here, or a scripted driver in its place; alone this file would tell: {error}")
     with device:
         yield device
 
