@@ -1,8 +1,8 @@
 """Evaluate points of a front for real: latency on the device, accuracy on data, predictions beside them.
 
-A device is not as fast as it was when its table was made, and a table's error does not hold that. So some of the
-table's own networks are measured again in the same shuffled rounds: how much slower they have become is the device's
-drift, what remains is the prediction's error.
+A device is not as fast as it was when its table was made, and a table's error does not hold that; nor is a network
+as fast in other company. So the table's own networks are measured again in the same shuffled rounds: how much slower
+they have become is the device's drift, what remains is the prediction's error.
 """
 
 from __future__ import annotations
@@ -23,27 +23,39 @@ from netdyno.profiler.profiling import Profiling
 from netdyno.profiler.table import LookupTable, format_genes
 from netdyno.runs import MEASURED_COLUMNS
 
-ANCHORS = 20
-"""Networks of the table that are measured again."""
 LATENCY = "latency_ms"
 
 
 @dataclass(frozen=True)
 class Remeasured:
-    """Rows of a run's measured points, and how many times as long the table's own networks take by now.
+    """Rows of a run's measured points, and the table's own networks in ``anchors``, measured again.
 
-    ``drift`` is the median over ``anchors`` of them; 1 where the table has none.
+    Those have ``latency_ms``, what the table holds of it, ``latency_ms_then``, ``latency_ms_predicted``, and whether
+    no fit saw them, ``unseen``.
     """
 
     rows: pd.DataFrame
-    drift: float
-    anchors: int
+    anchors: pd.DataFrame
+
+    @property
+    def drift(self) -> float:
+        """How many times as long the table's own networks take by now, in the median; 1 where it has none."""
+        ratios = self.anchors[LATENCY] / self.anchors["latency_ms_then"]
+        return float(ratios.median()) if len(ratios) else 1.0
 
     @property
     def latency_error_pct(self) -> NDArray[np.float64]:
-        """How far predicted latencies lie above those measured, the device's drift taken off."""
-        predicted = self.drift * self.rows["latency_ms_predicted"].to_numpy(float)
-        error: NDArray[np.float64] = 100 * (predicted / self.rows[LATENCY].to_numpy(float) - 1)
+        """How far predicted latencies of the points lie above those measured, the drift taken off."""
+        return self._error_pct(self.rows)
+
+    @property
+    def anchor_error_pct(self) -> NDArray[np.float64]:
+        """The same of the table's own networks that no fit saw: what a table's error is when it is measured anew."""
+        return self._error_pct(self.anchors[self.anchors["unseen"]])
+
+    def _error_pct(self, rows: pd.DataFrame) -> NDArray[np.float64]:
+        predicted, measured = (rows[name].to_numpy(float) for name in ("latency_ms_predicted", LATENCY))
+        error: NDArray[np.float64] = 100 * (self.drift * predicted / measured - 1)
         return error
 
 
@@ -65,15 +77,15 @@ def remeasure(
     """
     space: Space = evaluated.supernet.space
     names = [format_genes(genes) for genes in X]
-    again = _anchors(table, space, names)
+    cost, again = table.cost(space, LATENCY), _anchors(table, space, names)
     graphs = {name: evaluated.subnet(genes).graph() for name, genes in zip(names, X, strict=True)}
     graphs |= {name: graph() for name, graph in zip(again.names(), again.graphs(), strict=True)}
     measured = profile_networks(graphs, run)
-    latency = measured.loc[names]
+    latency, then = measured.loc[names], table.networks.loc[again.names()]
     columns: dict[str, Any] = {
         "genes": names,
         "winner": "",
-        "latency_ms_predicted": table.cost(space, LATENCY)(X),
+        "latency_ms_predicted": cost(X),
         LATENCY: latency[LATENCY].to_numpy(),
         "latency_ms_low": latency["latency_ms_low"].to_numpy(),
         "latency_ms_high": latency["latency_ms_high"].to_numpy(),
@@ -84,14 +96,17 @@ def remeasure(
         "params": space.params(X),
         "peak_activation_bytes": space.peak_activation_bytes(X),
     }
-    ratios = measured.loc[again.names(), LATENCY] / table.networks.loc[again.names(), LATENCY]
-    drift = float(ratios.median()) if len(ratios) else 1.0
-    return Remeasured(pd.DataFrame(columns)[list(MEASURED_COLUMNS)], drift, len(ratios))
+    anchors = {
+        LATENCY: measured.loc[again.names(), LATENCY],
+        "latency_ms_then": then[LATENCY],
+        "latency_ms_predicted": pd.Series(cost(again.X), again.names(), float),
+        "unseen": then["method"] == f"measured: {VALIDATION}",
+    }
+    return Remeasured(pd.DataFrame(columns)[list(MEASURED_COLUMNS)], pd.DataFrame(anchors))
 
 
 def _anchors(table: LookupTable, space: Space, others: list[str]) -> Group:
-    """Random networks of a table that no calibration saw."""
-    role = table.networks["method"] == f"measured: {VALIDATION}"
-    known = [str(name) for name in table.networks.index[role & (table.networks["valid"] == 1)]]
-    genes = [parse_genes(space, name) for name in known if name not in others][:ANCHORS]
+    """The networks of a table that are of its space; those at sizes between its own are of another."""
+    known = [str(name) for name in table.networks.index[table.networks["valid"] == 1]]
+    genes = [parse_genes(space, name) for name in known if name not in others and "@" not in name]
     return Group(VALIDATION, space, np.array(genes, np.int64).reshape(len(genes), len(space.cardinalities)))

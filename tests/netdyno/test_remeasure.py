@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from netdyno.devices import Settings, open_device
@@ -22,9 +21,10 @@ pytest.importorskip("torch", reason="subnets are PyTorch's: pip install 'netdyno
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.data import load_data
 from netdyno.nas.supernets.store import make_supernet
-from netdyno.remeasure import ANCHORS, Remeasured, remeasure
+from netdyno.remeasure import Remeasured, remeasure
 
 SPACE = make_space("ofa-mobilenetv3", width=0.25, resolutions=[32], classes=10)
+NETWORKS = 12
 FEW = Method(budget_s=8.0, starts=1, least_rounds=3, most_rounds=3, memory=False)
 
 
@@ -32,7 +32,7 @@ FEW = Method(budget_s=8.0, starts=1, least_rounds=3, most_rounds=3, memory=False
 def table() -> LookupTable:
     with open_device("cpu") as device:
         run = Profiling(device, Settings("onnxruntime"), FEW)
-        return profile_space(SPACE, run, subject="tiny", networks=Networks(0, ANCHORS + 5, 0))
+        return profile_space(SPACE, run, subject="tiny", networks=Networks(0, NETWORKS, 0))
 
 
 def measure(table: LookupTable) -> Remeasured:
@@ -53,16 +53,19 @@ def test_drift_is_what_the_table_s_own_networks_say(table: LookupTable) -> None:
     for rows in faster.values():
         rows[columns] /= 4
     found = measure(replace(table, **faster))
-    assert found.anchors == ANCHORS
+    assert len(found.anchors) == len(found.anchor_error_pct) == NETWORKS
+    assert abs(np.median(found.anchor_error_pct)) < abs(np.median(off(found)))
     assert 2 < found.drift < 8
-    off_pct = 100 * (found.rows["latency_ms_predicted"] / found.rows["latency_ms"] - 1)
-    assert (off_pct < -50).all()
-    assert (found.latency_error_pct > off_pct + 30).all()
+    assert (off(found) < -50).all()
+    assert (found.latency_error_pct > off(found) + 30).all()
 
 
 def test_a_table_without_networks_tells_no_drift(table: LookupTable) -> None:
     found = measure(replace(table, networks=table.networks.iloc[:0]))
-    assert (found.drift, found.anchors) == (1.0, 0)
-    rows: pd.DataFrame = found.rows
-    expected = 100 * (rows["latency_ms_predicted"] / rows["latency_ms"] - 1)
-    np.testing.assert_allclose(found.latency_error_pct, expected)
+    assert (found.drift, len(found.anchors)) == (1.0, 0)
+    np.testing.assert_allclose(found.latency_error_pct, off(found))
+
+
+def off(found: Remeasured) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """How far predictions lie above what was measured, drift and all, in percent."""
+    return 100 * (found.rows["latency_ms_predicted"] / found.rows["latency_ms"] - 1).to_numpy()
