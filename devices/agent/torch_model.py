@@ -8,6 +8,7 @@ from netdyno.devices.agent.models import Model
 
 _WARM_UP = 3
 _TOGETHER_NS = 1_000_000
+"""How long one replay is to take while the GPU only works: long against what giving it takes."""
 _MOST_TOGETHER = 64
 _SIDES = 4
 Run = Callable[[Dict[str, Any], Sequence[Any]], Any]
