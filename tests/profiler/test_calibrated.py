@@ -179,10 +179,21 @@ def test_what_is_no_calibration(record: Any) -> None:
 
 
 def test_a_metric_that_is_not_calibrated() -> None:
-    table = layer_table()
-    table.layers["power_w"] = 1.0
     with pytest.raises(InputError, match="there is none of power_w"):
-        replace(table, conditions={"calibration": {"power_w": {"measured": 1.0}}}).cost(SPACE, "energy_mj")
+        Calibration.parse("power_w", {"measured": 1.0})
+
+
+def test_energy_is_calibrated_as_latency_is() -> None:
+    table = layer_table()
+    table.layers["energy_mj"] = 3 * table.layers["latency_ms"]
+    record = {"measured": 2.0, "layers": 0.5}
+    X = SPACE.sample(5, 0)
+    for metric in ("latency_ms", "energy_mj"):
+        known = replace(table, conditions={"calibration": {metric: record}})
+        isolated, calibrated = (known.cost(SPACE, metric, calibrated=own) for own in (False, True))
+        layers = (SPACE.layer_ids(X) >= 0).sum(axis=1)
+        once = isolated.once
+        np.testing.assert_allclose(calibrated(X), once + 2 * (isolated(X) - once) + 0.5 * layers)
 
 
 @given(
