@@ -281,15 +281,24 @@ def parse_space(text: str) -> Space:
         UnknownName: no such space.
         InputError: not of that form, or a parameter that the space does not take.
     """
+    return _build(*split_parameters(text))
+
+
+def split_parameters(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and numeric parameters of text such as ``name:width=0.25,resolutions=48/56/64``.
+
+    Raises:
+        InputError: not of that form.
+    """
     name, _, settings = text.partition(":")
     parameters: dict[str, Any] = {}
     for setting in filter(None, settings.split(",")):
         key, equals, value = setting.partition("=")
         if not equals:
-            raise InputError(f"space {text!r}: write parameters as name=value, several values as 48/56/64")
+            raise InputError(f"{text!r}: write parameters as name=value, several values as 48/56/64")
         values = [_number(text, part) for part in value.split("/")]
         parameters[key.strip()] = values if len(values) > 1 else values[0]
-    return _build(name, parameters)
+    return name, parameters
 
 
 def format_space(space: Space) -> str:
@@ -307,7 +316,7 @@ def _number(text: str, part: str) -> int | float:
             return convert(part)
         except ValueError:
             continue
-    raise InputError(f"space {text!r}: not a number: {part!r}")
+    raise InputError(f"{text!r}: not a number: {part!r}")
 
 
 def parse_genes(space: Space, text: str) -> Population:

@@ -4,7 +4,7 @@ Beside the files of every run (see :mod:`netdyno.runs`) its folder holds::
 
     descent.pt     where the search stands; the same command goes on from it
     descent.csv    loss, runtime and λ of every step
-    network/       the architecture that was found, trained
+    networks/      the architecture that was found, trained
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,23 +21,20 @@ import pandas as pd
 from netdyno.base.errors import InputError
 from netdyno.base.files import require_writable, write_atomic
 from netdyno.base.progress import Progress, silent
-from netdyno.nas.accuracy.evaluated import evaluate_network
+from netdyno.nas.accuracy.trained import TrainedAccuracy
 from netdyno.nas.data import load_data
-from netdyno.nas.data.dataset import Dataset
-from netdyno.nas.search import fits
 from netdyno.nas.search.differentiable.descend import COLUMNS, Descended, Descent, descend
 from netdyno.nas.search.differentiable.formulations import make_relaxation
 from netdyno.nas.search.front import Front
 from netdyno.nas.space import Population, Space
-from netdyno.nas.supernets.store import NETWORK, load_network, make_supernet, save_network
-from netdyno.nas.supernets.subnet import Subnet
-from netdyno.nas.supernets.train import Training, train_network
+from netdyno.nas.supernets.train import Training
 from netdyno.profiler.cost.cost import LayerCost
 from netdyno.profiler.table import load_table
-from netdyno.runs import write_run
+from netdyno.runs import NETWORKS, write_run
+from netdyno.settings import make_settings
 from netdyno.targets import COSTS, Targets, split_constraint
 
-CHECKPOINT, HISTORY, FOLDER = "descent.pt", "descent.csv", "network"
+CHECKPOINT, HISTORY = "descent.pt", "descent.csv"
 
 
 @dataclass(frozen=True)
@@ -66,21 +63,6 @@ def limit_of(constraints: Sequence[str]) -> tuple[str, float | None]:
     return metric, limit
 
 
-def settings_of(method: str, options: Mapping[str, Any], target: float | None, seed: int) -> Descent:
-    """Settings by name as a :class:`Descent`.
-
-    Raises:
-        InputError: one that it does not have, or not of its type.
-    """
-    hints = {name: hint for name, hint in get_type_hints(Descent).items() if name not in ("target", "seed")}
-    for name, value in options.items():
-        if name not in hints:
-            raise InputError(f"search method {method} has no setting {name!r}; it has {', '.join(hints)}")
-        if not fits(value, hints[name]):
-            raise InputError(f"search method {method}: {name} cannot be {value!r}")
-    return Descent(**options, target=target, seed=seed)
-
-
 def run_descent(
     space: Space,
     method: str,
@@ -104,7 +86,7 @@ def run_descent(
             search's folder.
     """
     metric, target = limit_of(constraints)
-    descent = settings_of(method, options, target, seed)
+    descent = make_settings(Descent, options, f"search method {method}", target=target, seed=seed)
     cost = load_table(table).cost(space, metric)
     images, held = load_data(data, "train"), load_data(data, "val")
     identity = json.dumps([data, metric, Targets(space, table).identity()])
@@ -113,8 +95,9 @@ def run_descent(
     if fresh:
         (out / CHECKPOINT).unlink(missing_ok=True)
     found = descend(relaxation, cost, images, descent, progress, out / CHECKPOINT, identity)
-    network = _train(space, found, images, descent, out / FOLDER, data, progress)
-    accuracy = evaluate_network(network, held)
+    training = Training(descent.steps, descent.batch, descent.learning_rate, descent.weight_decay, seed=descent.seed)
+    trained = TrainedAccuracy(space, images, held, training, out / NETWORKS, progress)
+    accuracy = float(trained(found.genes[None])[0])
     predicted = float(cost(found.genes[None])[0])
     _write(
         out,
@@ -129,28 +112,12 @@ def run_descent(
             "constraints": list(constraints),
             "table": str(table.resolve()),
             "supernet": None,
-            "network": FOLDER,
+            "networks": NETWORKS,
             "data": data,
         },
         space=space,
     )
     return Found(found.genes, metric, predicted, accuracy, float(found.history[-1, COLUMNS.index("penalty")]))
-
-
-def _train(
-    space: Space, found: Descended, images: Dataset, descent: Descent, folder: Path, data: str, progress: Progress
-) -> Subnet:
-    """The architecture, trained from new weights by the search's own recipe; read back where that was done."""
-    training = Training(descent.steps, descent.batch, descent.learning_rate, descent.weight_decay, seed=descent.seed)
-    if (folder / NETWORK).is_file():
-        known, descriptor = load_network(folder)
-        own = (str(known.space), known.genes.tolist(), descriptor.get("data"), descriptor.get("training"))
-        if own == (str(space), found.genes.tolist(), data, asdict(training)):
-            return known
-    network = make_supernet(space, descent.seed).extract(found.genes)
-    train_network(network, images, training, progress)
-    save_network(network, folder, data=data, training=training)
-    return network
 
 
 def _write(

@@ -7,13 +7,15 @@ they have become is the device's drift, what remains is the prediction's error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from netdyno.exporters.graph import Graph
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.space import Population, Space, parse_genes
@@ -28,7 +30,7 @@ LATENCY = "latency_ms"
 
 @dataclass(frozen=True)
 class Remeasured:
-    """Rows of a run's measured points, and the table's own networks in ``anchors``, measured again.
+    """Rows of measured networks, and the table's own networks in ``anchors``, measured again.
 
     Those have ``latency_ms``, what the table holds of it, ``latency_ms_then``, ``latency_ms_predicted``, and whether
     no fit saw them, ``unseen``.
@@ -76,19 +78,13 @@ def remeasure(
         DeviceError: the device was lost.
     """
     space: Space = evaluated.supernet.space
-    names = [format_genes(genes) for genes in X]
-    cost, again = table.cost(space, LATENCY), _anchors(table, space, names)
-    graphs = {name: evaluated.subnet(genes).graph() for name, genes in zip(names, X, strict=True)}
-    graphs |= {name: graph() for name, graph in zip(again.names(), again.graphs(), strict=True)}
-    measured = profile_networks(graphs, run)
-    latency, then = measured.loc[names], table.networks.loc[again.names()]
+    graphs = {format_genes(genes): evaluated.subnet(genes).graph() for genes in X}
+    found = measure_again(graphs, table=table, space=space, run=run)
+    latencies: dict[str, Any] = {str(name): column.to_numpy() for name, column in found.rows.items()}
     columns: dict[str, Any] = {
-        "genes": names,
+        "genes": list(graphs),
         "winner": "",
-        "latency_ms_predicted": cost(X),
-        LATENCY: latency[LATENCY].to_numpy(),
-        "latency_ms_low": latency["latency_ms_low"].to_numpy(),
-        "latency_ms_high": latency["latency_ms_high"].to_numpy(),
+        **latencies,
         "accuracy_pct_predicted": predicted(X),
         "accuracy_pct": evaluated(X),
         "test_accuracy_pct": test(X),
@@ -96,13 +92,29 @@ def remeasure(
         "params": space.params(X),
         "peak_activation_bytes": space.peak_activation_bytes(X),
     }
+    return replace(found, rows=pd.DataFrame(columns)[list(MEASURED_COLUMNS)])
+
+
+def measure_again(graphs: Mapping[str, Graph], *, table: LookupTable, space: Space, run: Profiling) -> Remeasured:
+    """Measure networks by their genes as text on the device of ``table``, latency alone.
+
+    Raises:
+        DeviceError: the device was lost.
+    """
+    names, cost = list(graphs), table.cost(space, LATENCY)
+    again = _anchors(table, space, names)
+    others = {name: graph() for name, graph in zip(again.names(), again.graphs(), strict=True)}
+    measured = profile_networks({**graphs, **others}, run)
+    then = table.networks.loc[again.names()]
+    X = np.array([parse_genes(space, name) for name in names], np.int64)
+    rows = measured.loc[names, [LATENCY, "latency_ms_low", "latency_ms_high"]]
     anchors = {
         LATENCY: measured.loc[again.names(), LATENCY],
         "latency_ms_then": then[LATENCY],
         "latency_ms_predicted": pd.Series(cost(again.X), again.names(), float),
         "unseen": then["method"] == f"measured: {VALIDATION}",
     }
-    return Remeasured(pd.DataFrame(columns)[list(MEASURED_COLUMNS)], pd.DataFrame(anchors))
+    return Remeasured(rows.assign(latency_ms_predicted=cost(X)), pd.DataFrame(anchors))
 
 
 def _anchors(table: LookupTable, space: Space, others: list[str]) -> Group:

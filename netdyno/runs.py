@@ -7,6 +7,7 @@
     growth.csv      every point that was on the front when it came: evaluations until then, objectives
     journal.sqlite  every evaluation, from which the same search goes on
     measured.csv    points of the front evaluated for real, predictions beside them
+    networks/GENES/ where the search trained what it evaluated: a trained network each
     bundles/NAME/   the winners
     report.html
 """
@@ -36,6 +37,7 @@ FRONT = "front.csv"
 GROWTH = "growth.csv"
 JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
+NETWORKS = "networks"
 BUNDLES = "bundles"
 REPORT = "report.html"
 
@@ -71,7 +73,7 @@ class Run:
         return self.measured[self.measured["winner"] != ""].sort_values("latency_ms")
 
     def resolve(self, name: str) -> Path | None:
-        """The folder that the descriptor names (``table``, ``supernet``), relative to the run, if it names one."""
+        """The folder that the descriptor names, relative to the run: ``table``, ``supernet`` or ``networks``."""
         value = self.descriptor.get(name)
         return self.path / value if isinstance(value, str) else None
 

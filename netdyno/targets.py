@@ -14,14 +14,17 @@ from netdyno.base.errors import InputError, UnknownName
 from netdyno.base.files import read_bytes
 from netdyno.base.objective import Constraint, Objective, Optimisable
 from netdyno.base.progress import Progress, silent
+from netdyno.base.registry import require
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.ofa_mlp import load_ofa_mlp
-from netdyno.nas.space import Population, Space
+from netdyno.nas.space import Population, Space, split_parameters
 from netdyno.profiler.table import load_table
+from netdyno.settings import make_settings
 
 PREDICTOR_SAMPLES = 160
 COSTS = {"latency": "latency_ms", "memory": "memory_bytes", "energy": "energy_mj", "power": "power_w"}
 COUNTS = ("macs", "params", "peak_activation_bytes")
+TRAIN = "train"
 NAMES = ("accuracy", *COSTS, *COUNTS)
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*", re.ASCII)
 
@@ -42,7 +45,8 @@ class Targets:
     """The values of a space's architectures, from a lookup table, an accuracy and the space itself.
 
     ``accuracy`` is a supernet's folder or a published predictor; a supernet's is evaluated on subnets drawn with
-    ``seed``, and predicted from those.
+    ``seed``, and predicted from those. It may also be ``train`` with settings of a training, ``train:steps=200``:
+    every architecture is trained on ``data``, and kept in the folder ``networks``.
     """
 
     def __init__(
@@ -52,12 +56,16 @@ class Targets:
         accuracy: Path | None = None,
         seed: int = 0,
         progress: Progress = silent,
+        data: str = "digits",
+        networks: Path | None = None,
     ) -> None:
         self._space = space
         self._table = table
         self._accuracy = accuracy
         self._seed = seed
         self._progress = progress
+        self._data = data
+        self._networks = networks
         self._known: dict[str, Optimisable] = {}
 
     def require(self, name: str) -> str:
@@ -71,7 +79,7 @@ class Targets:
         if short not in NAMES:
             raise UnknownName("objective", name, NAMES)
         if short == "accuracy" and self._accuracy is None:
-            raise InputError("accuracy needs --accuracy: a supernet's folder or a predictor")
+            raise InputError("accuracy needs --accuracy: a supernet's folder, a predictor, or train")
         if short in COSTS and self._table is None:
             raise InputError(f"{short} needs --table")
         return short
@@ -94,9 +102,13 @@ class Targets:
         files: list[Path] = []
         if self._table is not None:
             files += [self._table / name for name in ("layers.csv", "networks.csv")]
-        if self._accuracy is not None:
+        trained = self._accuracy is not None and trains(self._accuracy)
+        if self._accuracy is not None and not trained:
             files.append(self._accuracy / WEIGHTS if self._accuracy.is_dir() else self._accuracy)
-        return {"sources": {path.name: hashlib.sha256(read_bytes(path)).hexdigest() for path in files}}
+        known: dict[str, Any] = {
+            "sources": {path.name: hashlib.sha256(read_bytes(path)).hexdigest() for path in files}
+        }
+        return known | ({"trained": [str(self._accuracy), self._data]} if trained else {})
 
     def _value(self, name: str) -> Optimisable:
         if name not in self._known:
@@ -111,6 +123,8 @@ class Targets:
         return Count(self._space, name)
 
     def _make_accuracy(self, path: Path) -> Accuracy:
+        if trains(path):
+            return self._trained(str(path))
         if not path.is_dir():
             return load_ofa_mlp(path, self._space)
         from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
@@ -126,6 +140,21 @@ class Targets:
         evaluated = EvaluatedAccuracy(supernet, *splits, progress=self._progress)
         X = self._space.sample(PREDICTOR_SAMPLES, self._seed + 1)
         return fit_accuracy(self._space, X, evaluated(X), self._seed)
+
+    def _trained(self, text: str) -> Accuracy:
+        require("torch", extra="train", purpose="training")
+        from netdyno.nas.accuracy.trained import TrainedAccuracy
+        from netdyno.nas.data import load_data
+        from netdyno.nas.supernets.train import Training
+
+        training = make_settings(Training, {"seed": self._seed, **split_parameters(text)[1]}, "training")
+        images = load_data(self._data, "train"), load_data(self._data, "val")
+        return TrainedAccuracy(self._space, *images, training, self._networks, self._progress)
+
+
+def trains(accuracy: Path) -> bool:
+    """Whether ``--accuracy`` says that every architecture is to be trained."""
+    return str(accuracy).partition(":")[0] == TRAIN and not accuracy.exists()
 
 
 def split_constraint(text: str) -> tuple[str, str, float]:

@@ -23,6 +23,7 @@ from netdyno.profiler.layers import (
     Overhead,
     PreConv,
     PreResidual,
+    SeparableConv,
     Skip,
     Zero,
 )
@@ -57,6 +58,9 @@ def weight_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     match layer:
         case Conv() | PreConv():
             shapes["conv"] = (layer.cout, layer.cin, layer.kernel, layer.kernel)
+        case SeparableConv():
+            shapes["depthwise"] = (layer.cin, 1, layer.kernel, layer.kernel)
+            shapes["pointwise"] = (layer.cout, layer.cin, 1, 1)
         case Linear():
             shapes["linear"] = (layer.cout, layer.cin)
         case MBConv():
@@ -104,6 +108,13 @@ def _(layer: Overhead | Skip, builder: GraphBuilder, x: str, weights: Weights) -
 @_emit.register
 def _(layer: Conv, builder: GraphBuilder, x: str, weights: Weights) -> str:
     y = _conv(builder, x, weights, "conv", stride=layer.stride)
+    return _activate(builder, y, layer.act)
+
+
+@_emit.register
+def _(layer: SeparableConv, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    y = _conv(builder, x, weights, "depthwise", stride=layer.stride, groups=layer.cin)
+    y = _conv(builder, _activate(builder, y, layer.act), weights, "pointwise")
     return _activate(builder, y, layer.act)
 
 

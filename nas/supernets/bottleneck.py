@@ -7,7 +7,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from netdyno.nas.supernets.dynamic import ElasticBatchNorm, ElasticConv, ElasticExcitation
-from netdyno.nas.supernets.subnet import MBConvModule, activate
+from netdyno.nas.supernets.modules import MBConvModule, activate
 from netdyno.profiler.layers import MBConv
 
 

@@ -19,7 +19,8 @@ from netdyno.nas.spaces.ofa_mobilenetv3 import (
 )
 from netdyno.nas.supernets.bottleneck import ElasticBottleneck, copy_norm
 from netdyno.nas.supernets.dynamic import ElasticDepthwise
-from netdyno.nas.supernets.subnet import ConvModule, LinearModule, MBConvModule, Subnet, activate
+from netdyno.nas.supernets.modules import ConvModule, LinearModule, MBConvModule, activate
+from netdyno.nas.supernets.subnet import Subnet
 from netdyno.nas.supernets.supernet import Supernet, initialise
 from netdyno.profiler.layers import MBConv, make_divisible
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from netdyno.nas.space import Population
 from netdyno.nas.spaces.single_path import LAYERS, Option, SinglePath
-from netdyno.nas.supernets.subnet import MBConvModule, Subnet, make_module
+from netdyno.nas.supernets.modules import MBConvModule, make_module
+from netdyno.nas.supernets.subnet import Subnet
 from netdyno.nas.supernets.superkernel import Gates, Superkernel
 from netdyno.nas.supernets.supernet import Supernet, initialise
 

@@ -13,6 +13,7 @@ from netdyno.cli.profile import Fetch, Runner, device_options
 if TYPE_CHECKING:
     from netdyno.exporters.bundle import Bundle
     from netdyno.nas.space import Population
+    from netdyno.runs import Run
 
 
 def export(
@@ -34,17 +35,19 @@ def export(
     from netdyno.nas.data import load_data
     from netdyno.nas.ship import ship
     from netdyno.nas.supernets.store import load_supernet
+    from netdyno.profiler.table import format_genes
 
     of_run = (source / DESCRIPTOR).is_file()
-    if of_run and (trained := load_run(source).resolve("network")) is not None:
-        _ship_network(trained, out, to, as_json)
-        return
     if (of_run and genes) or (not of_run and point is not None):
         raise InputError("--point chooses from a run's front, --genes from a supernet")
     facts: dict[str, dict[str, float]] = {}
     if of_run:
-        folder, chosen, facts = _point(source, -1 if point is None else point)
-        supernet, descriptor = load_supernet(folder)
+        run = load_run(source)
+        chosen, facts = _point(run, -1 if point is None else point)
+        if (networks := run.resolve("networks")) is not None:
+            _ship_network(networks / format_genes(chosen), out, to, facts, as_json)
+            return
+        supernet, descriptor = load_supernet(_supernet(run))
     else:
         supernet, descriptor = load_supernet(source)
         chosen = parse_genes(supernet.space, genes) if genes else supernet.space.largest()
@@ -55,7 +58,7 @@ def export(
     _shipped(ship(evaluated.subnet(chosen), out, formats, load_data(data, "test"), {"facts": facts}), out, as_json)
 
 
-def _ship_network(folder: Path, out: Path, to: str, as_json: bool) -> None:
+def _ship_network(folder: Path, out: Path, to: str, facts: dict[str, dict[str, float]], as_json: bool) -> None:
     """A network that a search has trained, as it is."""
     from netdyno.nas.accuracy.evaluated import evaluate_network
     from netdyno.nas.data import load_data
@@ -64,7 +67,8 @@ def _ship_network(folder: Path, out: Path, to: str, as_json: bool) -> None:
 
     network, descriptor = load_network(folder)
     data = str(descriptor.get("data", "digits"))
-    facts = {"accuracy_pct": {"measured": evaluate_network(network, load_data(data, "val"))}}
+    facts.pop("error_pct", None)  # it was no prediction
+    facts["accuracy_pct"] = {"measured": evaluate_network(network, load_data(data, "val"))}
     formats = [name.strip() for name in to.split(",")]
     _shipped(ship(network, out, formats, load_data(data, "test"), {"facts": facts}), out, as_json)
 
@@ -75,19 +79,23 @@ def _shipped(bundle: Bundle, out: Path, as_json: bool) -> None:
         emit({"bundle": str(out), "files": {file.name: file.sha256 for file in bundle.card.files}})
 
 
-def _point(source: Path, point: int) -> tuple[Path, Population, dict[str, dict[str, float]]]:
-    """Supernet folder, genes and predictions of a point of a run's front."""
+def _point(run: Run, point: int) -> tuple[Population, dict[str, dict[str, float]]]:
+    """Genes and predictions of a point of a run's front."""
     from netdyno.base.errors import InputError
-    from netdyno.runs import load_run
 
-    run = load_run(source)
+    if not -len(run.front) <= point < len(run.front):
+        raise InputError(f"{run.path}: the front has {len(run.front)} points, none at {point}")
+    values = zip(run.front.objectives, run.front.F[point].tolist(), strict=True)
+    return run.front.X[point], {name: {"predicted": value} for name, value in values}
+
+
+def _supernet(run: Run) -> Path:
+    from netdyno.base.errors import InputError
+
     folder = run.resolve("supernet")
     if folder is None:
-        raise InputError(f"{source}: was searched without a supernet, so there are no weights to export")
-    if not -len(run.front) <= point < len(run.front):
-        raise InputError(f"{source}: the front has {len(run.front)} points, none at {point}")
-    values = zip(run.front.objectives, run.front.F[point].tolist(), strict=True)
-    return folder, run.front.X[point], {name: {"predicted": value} for name, value in values}
+        raise InputError(f"{run.path}: was searched without a supernet, so there are no weights to export")
+    return folder
 
 
 def verify(

@@ -20,7 +20,8 @@ def search(
     out: Annotated[Path, typer.Option(help="Folder for the run.")],
     table: Annotated[Path | None, typer.Option(help="Lookup table for latency, memory, energy, power.")] = None,
     accuracy: Annotated[
-        Path | None, typer.Option(help="A trained supernet's folder, or a published predictor (.pth).")
+        Path | None,
+        typer.Option(help="A trained supernet's folder, a published predictor (.pth), or train:steps=400."),
     ] = None,
     objective: Annotated[
         list[str] | None, typer.Option(help="accuracy, latency, memory, energy, macs, params, …; repeatable.")
@@ -35,7 +36,7 @@ def search(
         list[str] | None, typer.Option("--set", help="A setting of the method, e.g. population=200; repeatable.")
     ] = None,
     start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
-    data: Annotated[str, typer.Option(help="Data set that a differentiable method trains on.")] = "digits",
+    data: Annotated[str, typer.Option(help="Data set that networks are trained on.")] = "digits",
     evaluations: Annotated[int, typer.Option(min=1, help="Architectures to evaluate.")] = 100_000,
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier search left in the folder.")] = False,
@@ -51,8 +52,8 @@ def search(
     from netdyno.nas.search import search as run_search
     from netdyno.nas.search.differentiable import FORMULATIONS
     from netdyno.nas.space import parse_space
-    from netdyno.runs import JOURNAL, write_run
-    from netdyno.targets import Targets, split_constraint
+    from netdyno.runs import JOURNAL, NETWORKS, write_run
+    from netdyno.targets import Targets, split_constraint, trains
 
     chosen = parse_space(space)
     names = objective or ["latency", "accuracy"]
@@ -78,7 +79,7 @@ def search(
         for path in out.glob(f"{JOURNAL}*"):
             path.unlink()
     with progress() as tell:
-        targets = Targets(chosen, table, accuracy, seed, tell)
+        targets = Targets(chosen, table, accuracy, seed, tell, data, out / NETWORKS)
         front = run_search(
             chosen,
             [targets.objective(name) for name in names],
@@ -102,6 +103,8 @@ def search(
         "table": _absolute(table),
         "supernet": _absolute(accuracy) if accuracy and accuracy.is_dir() else None,
     }
+    if accuracy is not None and trains(accuracy):
+        descriptor |= {"networks": NETWORKS, "data": data}
     write_run(out, descriptor, front)
     _tell(front, out, as_json)
 

@@ -2,7 +2,7 @@
 
 from netdyno.profiler.layers.fbnet import FBNetBlock
 from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead, Skip
-from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, make_divisible
+from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, SeparableConv, make_divisible
 from netdyno.profiler.layers.nasbench201 import Add, AvgPool, Norm, PreConv, PreResidual, Zero
 from netdyno.profiler.layers.operator import Operator, count_operators
 from netdyno.profiler.layers.parse import KINDS, parse_layer
@@ -23,6 +23,7 @@ __all__ = [
     "Overhead",
     "PreConv",
     "PreResidual",
+    "SeparableConv",
     "Skip",
     "Zero",
     "count_operators",

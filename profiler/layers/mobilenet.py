@@ -35,6 +35,36 @@ class Conv(Windowed):
 
 
 @dataclass(frozen=True)
+class SeparableConv(Windowed):
+    """A depthwise separable convolution: depthwise, then 1×1, each with batch norm and ``act`` behind it.
+
+    Source: Howard et al. 2017 (MobileNets), Fig. 3.
+    """
+
+    kind: ClassVar[str] = "separable"
+    act: str
+
+    @property
+    def macs(self) -> int:
+        """Of both convolutions."""
+        return self.out_pixels * self.cin * (self.kernel**2 + self.cout)
+
+    @property
+    def params(self) -> int:
+        """Of both convolutions and their batch norms."""
+        return (self.kernel**2 + 2) * self.cin + (self.cin + 2) * self.cout
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """The largest of the moments at which each operator runs."""
+        x, deep, out = self.h * self.w * self.cin, self.out_pixels * self.cin, self.out_pixels * self.cout
+        moments = [x + deep, deep + out]
+        if self.act != "none":
+            moments += [2 * deep, 2 * out]
+        return FP32_BYTES * max(moments)
+
+
+@dataclass(frozen=True)
 class MBConv(Bottleneck):
     """An inverted bottleneck: 1×1 expansion to ``mid``, depthwise, squeeze-and-excitation, 1×1 projection.
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from netdyno.base.errors import InputError
 from netdyno.profiler.layers.fbnet import FBNetBlock
 from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead, Skip
-from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv
+from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, SeparableConv
 from netdyno.profiler.layers.nasbench201 import Add, AvgPool, Norm, PreConv, PreResidual, Zero
 from netdyno.profiler.layers.operator import TEXTS, Operator, read_text
 
@@ -18,6 +18,7 @@ _ALL = (
     Overhead,
     Skip,
     Conv,
+    SeparableConv,
     MBConv,
     GlobalPool,
     Linear,

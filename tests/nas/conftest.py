@@ -29,6 +29,7 @@ NEED_TORCH = [
     "test_single_path.py",
     "test_superkernel.py",
     "test_supernets.py",
+    "test_trained.py",
 ]
 collect_ignore = [] if HAS_TORCH else NEED_TORCH
 

@@ -35,13 +35,14 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "one-shot": (60, _INNER),
     "random": (2500, {}),
     "reinforce": (2000, {"rate": 0.2}),
+    "rejection": (2500, {}),
     "sms-emoa": (400, {"population": 40}),
     "spea2": (400, {"population": 40}),
     "u-nsga3": (400, {"population": 40}),
 }
 """Evaluations that are enough for each, and options."""
 LAB = {"age-moea": "pymoo", "c-taea": "pymoo", "moead": "pymoo", "u-nsga3": "pymoo", "motpe": "optuna"}
-BASELINES = ("grid", "random")
+BASELINES = ("grid", "random", "rejection")
 METHODS = [
     pytest.param(
         name,

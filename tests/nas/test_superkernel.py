@@ -12,8 +12,8 @@ from torch import Tensor
 from netdyno.nas.search.differentiable.thresholds import GATES, Indicator, Thresholds
 from netdyno.nas.space import Space
 from netdyno.nas.spaces.single_path import Option, SinglePath, SinglePathPlus
+from netdyno.nas.supernets.modules import MBConvModule
 from netdyno.nas.supernets.single_path import SinglePathSupernet
-from netdyno.nas.supernets.subnet import MBConvModule
 from netdyno.nas.supernets.superkernel import Gates, Superkernel
 from netdyno.nas.supernets.supernet import Supernet
 
@@ -148,7 +148,7 @@ def test_a_hard_threshold_s_gradient_is_that_of_its_gate(supernet: SinglePathSup
     supernet.between(x, gates).square().sum().backward()  # type: ignore[no-untyped-call]
     values = torch.stack([torch.stack([gate.detach() for gate in own]) for own in gates])
     through = torch.stack([torch.stack([_gradient(gate) for gate in own]) for own in gates])
-    soft = torch.sigmoid(thresholds.norms(supernet) - thresholds.values.detach())
+    soft = torch.sigmoid(thresholds.margins(supernet))
     torch.testing.assert_close(thresholds.values.grad, -through * soft * (1 - soft))
     searched = [position for name, position in GATES.items() if len(supernet.space.ratios) > 1 or "se" not in name]
     for position in searched:
@@ -167,5 +167,5 @@ def test_a_new_supernet_s_gates_are_all_open(supernet: SinglePathSupernet) -> No
     gates = torch.stack([torch.stack(list(own)) for own in thresholds(supernet)])
     expected = Gates.force(supernet.space.options[-1])
     assert torch.equal(gates, torch.stack(list(expected)).expand_as(gates))
-    norms = thresholds.norms(supernet).numpy()
+    norms = (thresholds.margins(supernet) + thresholds.values).detach().numpy()
     np.testing.assert_allclose(norms, 1.0, rtol=1e-5)

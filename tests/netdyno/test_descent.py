@@ -136,5 +136,6 @@ def test_killed_at_random_and_resumed(folder: Path, tmp_path: Path) -> None:
         process.wait()
     resumed = run(*search(folder, "cut", *bound), cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
-    for name in ("front.csv", "descent.csv", "network/weights.pt"):
+    (network,) = (tmp_path / "whole" / "networks").iterdir()
+    for name in ("front.csv", "descent.csv", f"networks/{network.name}/weights.pt"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name

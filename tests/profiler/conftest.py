@@ -22,6 +22,7 @@ from netdyno.profiler.layers import (
     Overhead,
     PreConv,
     PreResidual,
+    SeparableConv,
     Zero,
 )
 
@@ -55,6 +56,7 @@ EVEN = st.integers(1, 10).map(lambda half: 2 * half)
 _EVERY = st.one_of(
     st.just(Overhead()),
     st.builds(Conv, SIDE, SIDE, CHANNELS, CHANNELS, ODD, STRIDE, FLAG, ACT),
+    st.builds(SeparableConv, SIDE, SIDE, CHANNELS, CHANNELS, ODD, STRIDE, ACT),
     _mbconvs(),
     st.builds(GlobalPool, SIDE, SIDE, CHANNELS),
     st.builds(Linear, CHANNELS, CHANNELS),

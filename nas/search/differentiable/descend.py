@@ -8,6 +8,7 @@ Source of the loss: Stamoulis et al. 2019, Eq. 10; Stamoulis 2020, section 5.2.4
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ from netdyno.nas.search.differentiable.checkpoint import (
     unpack,
     unpack_adam,
 )
+from netdyno.nas.search.differentiable.fill import fill
+from netdyno.nas.search.differentiable.optimiser import SharedAdam
 from netdyno.nas.search.differentiable.relaxation import Relaxation
 from netdyno.nas.search.differentiable.runtime import fastest
 from netdyno.nas.space import Population
@@ -41,8 +44,10 @@ HELD_OUT = 0.2
 """Share of the images that a bilevel search's architecture learns from, and its weights do not."""
 COLUMNS = ("loss", "expected", "runtime", "penalty")
 """Of a step: the weights' loss, the runtime that the loss knows, that of the architecture as it stands, and λ."""
-INTEGRAL, PROPORTIONAL = 0.05, 4.0
+INTEGRAL, PROPORTIONAL = 0.2, 4.0
 """Powers of runtime by target: what λ is multiplied with for good in each step, and what for that step alone."""
+APPROACH = 0.7
+"""Share of the steps after the warm-up in which a target is approached."""
 PENALTIES = (1e-4, 1e2)
 """Least and largest λ that a target may lead to."""
 _KEEP_S, _KEEP_SHARE = 2.0, 0.05
@@ -65,8 +70,8 @@ class Descent:
     batch: int = 64
     learning_rate: float = 8e-3
     weight_decay: float = 1e-2
-    architecture_rate: float = 2e-2
-    penalty: float = 0.01
+    architecture_rate: float = 1e-2
+    penalty: float = 0.03
     target: float | None = None
     warm_up: float = 0.4
     dropout: float = 0.3
@@ -88,18 +93,13 @@ class Descent:
 class Descended:
     """Where a training led: ``history (steps, 4)`` of :data:`COLUMNS`, and ``architectures (steps, genes)``.
 
-    ``chosen`` is the step whose architecture is the result.
+    ``genes (genes,)`` is the result: the architecture of the step ``chosen``, and what a target left room for.
     """
 
     history: NDArray[np.float64]
     architectures: Population
     chosen: int
-
-    @property
-    def genes(self) -> Population:
-        """The architecture ``(genes,)`` that was found."""
-        genes: Population = self.architectures[self.chosen]
-        return genes
+    genes: Population
 
 
 def descend(
@@ -111,7 +111,7 @@ def descend(
     keep: Path | None = None,
     identity: str = "",
 ) -> Descended:
-    """Train in place and read the architecture off: the last one, or the last that keeps to the target.
+    """Train in place and read the architecture off: the last one, or a late one that keeps to the target, filled up.
 
     ``cost`` is what the relaxation's runtime is the expectation of. With ``keep``, a file, the same call goes on
     where it was cut off, and ends where it would have ended; ``identity`` says what the cost stands on.
@@ -139,7 +139,11 @@ def descend(
             save_checkpoint(keep, owner, training.state(step + 1))
             due = time.monotonic() + max(_KEEP_S, (time.monotonic() - began) / _KEEP_SHARE)
     relaxation.eval()
-    return Descended(training.history, training.architectures, _choose(training.history[:, 2], descent))
+    chosen = _choose(training.history[:, 2], descent)
+    genes: Population = training.architectures[chosen]
+    if descent.target is not None:
+        genes = fill(genes, relaxation.reluctance(), cost, space, descent.target)
+    return Descended(training.history, training.architectures, chosen, genes)
 
 
 def _choose(runtimes: NDArray[np.float64], descent: Descent) -> int:
@@ -165,8 +169,7 @@ class _Training:
         order = np.random.default_rng(descent.seed).permutation(len(data))
         self.held, self.taught = order[:held], order[held:]
         self.weights = optimiser_of(relaxation.weights(), descent.weight_decay)
-        rate = descent.architecture_rate
-        self.architecture = torch.optim.Adam(relaxation.architecture(), lr=rate, betas=(0.5, 0.999))
+        self.architecture = SharedAdam(relaxation.architecture(), descent.architecture_rate)
         self.history = np.zeros((descent.steps, len(COLUMNS)))
         self.architectures = np.zeros((descent.steps, len(relaxation.space.cardinalities)), np.int64)
 
@@ -200,9 +203,18 @@ class _Training:
         penalty = float(self.history[step - 1, 3]) if step else self.descent.penalty
         if self.descent.target is None or warming or not step:
             return penalty, penalty
-        beyond = float(self.history[step - 1, 2]) / self.descent.target
+        beyond = float(self.history[step - 1, 2]) / self._aim(step, self.descent.target)
         penalty = float(np.clip(penalty * beyond**INTEGRAL, *PENALTIES))
         return penalty, float(np.clip(penalty * beyond**PROPORTIONAL, *PENALTIES))
+
+    def _aim(self, step: int, target: float) -> float:
+        """What the architecture is to come down to by a step: the target, approached at an even pace.
+
+        Where all has to go at once, what would be missed most has no time to show it.
+        """
+        first = math.ceil(self.descent.warm_up * self.descent.steps)
+        done = (step - first) / max(APPROACH * (self.descent.steps - first), 1)
+        return float(self.history[0, 2] ** (1 - min(done, 1)) * target ** min(done, 1))
 
     def _train_weights(
         self, step: int, generator: np.random.Generator, penalty: float | None, dropout: float = 0.0

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netdyno.base.errors import UnknownName
@@ -19,8 +21,8 @@ from netdyno.nas.search.differentiable.runtime import flat
 from netdyno.nas.search.differentiable.single_path import OptionScores
 from netdyno.nas.space import Population
 from netdyno.nas.spaces.single_path import LAYERS, Place, SinglePath
+from netdyno.nas.supernets.modules import make_module
 from netdyno.nas.supernets.single_path import OPENING
-from netdyno.nas.supernets.subnet import make_module
 from netdyno.nas.supernets.supernet import initialise
 
 MIXES = ("softmax", "gumbel", "sampled")
@@ -91,3 +93,7 @@ class MultiPath(Relaxation):
     def genes(self) -> Population:
         """The option of the best score, layer by layer."""
         return self.scores.best()
+
+    def reluctance(self) -> NDArray[np.float64]:
+        """How much lower a score is than the best."""
+        return self.scores.behind()

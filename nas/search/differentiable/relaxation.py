@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netdyno.nas.space import Population
@@ -35,6 +37,10 @@ class Relaxation(nn.Module):
     @abstractmethod
     def genes(self) -> Population:
         """The architecture ``(genes,)`` as it stands."""
+
+    @abstractmethod
+    def reluctance(self) -> NDArray[np.float64]:
+        """How far each option is from being taken, ``(layers, options + 1)``: 0 for those that are, ∞ for none."""
 
     def settle(self) -> None:
         """What is to be done after each step of the architecture."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netdyno.nas.search.differentiable.relaxation import Relaxation
@@ -55,6 +56,11 @@ class GatedPath(Relaxation):
         gates = self.thresholds(self.supernet)
         return decide(torch.stack([torch.stack(list(own)) for own in gates]) > 0.5, self.space)
 
+    @torch.no_grad()
+    def reluctance(self) -> NDArray[np.float64]:
+        """The distance to thresholds that would have to be crossed, in sum."""
+        return crossings(self.thresholds.margins(self.supernet).numpy().astype(np.float64), self.space)
+
 
 class SoftmaxPath(Relaxation):
     """One superkernel whose parts count as often as a softmax over the options has them (Stamoulis 2020, Eq. 6.1)."""
@@ -84,6 +90,10 @@ class SoftmaxPath(Relaxation):
         """The option of the best score, layer by layer."""
         return self.scores.best()
 
+    def reluctance(self) -> NDArray[np.float64]:
+        """How much lower a score is than the best."""
+        return self.scores.behind()
+
 
 class OptionScores(nn.Module):
     """A trained score for each option of each layer, ``values (layers, options + 1)``; the skip is last."""
@@ -102,6 +112,13 @@ class OptionScores(nn.Module):
     def best(self) -> Population:
         """The option of the best score of each layer, ``(layers,)``."""
         found: Population = self().argmax(1).numpy().astype(np.int64)
+        return found
+
+    @torch.no_grad()
+    def behind(self) -> NDArray[np.float64]:
+        """How much lower each score is than its layer's best, ``(layers, options + 1)``; ∞ for no option."""
+        scores = self().double()
+        found: NDArray[np.float64] = (scores.max(1, keepdim=True).values - scores).numpy()
         return found
 
 
@@ -136,6 +153,26 @@ def drop(gates: Sequence[Gates], space: SinglePath, rate: float) -> list[Gates]:
         Gates(*(gate * keep for gate, keep in zip(own, row, strict=True)))
         for own, row in zip(gates, stays, strict=True)
     ]
+
+
+def crossings(margins: NDArray[np.float64], space: SinglePath) -> NDArray[np.float64]:
+    """By how much gates at ``margins (layers, gates)`` above their thresholds miss each option, in sum.
+
+    ``(layers, options + 1)``, the skip last; what does not matter to an option, as a skipped layer's kernel, misses
+    nothing.
+    """
+    k5, e3, e6, se25, se50 = range(len(Gates._fields))
+    missed = np.empty((len(margins), len(space.options) + 1))
+    for position, option in enumerate(space.options):
+        wanted = {k5: option.kernel == max(KERNELS), e3: True, e6: option.expansion == max(EXPANSIONS)}
+        if len(space.ratios) > 1:
+            wanted[se25] = option.se > 0
+        if option.se:
+            wanted[se50] = option.se > space.ratios[1]
+        off = [np.maximum(-margins[:, gate] if open_ else margins[:, gate], 0) for gate, open_ in wanted.items()]
+        missed[:, position] = np.sum(off, axis=0)
+    missed[:, -1] = np.where([place.skips for place in space.places], np.maximum(margins[:, e3], 0), np.inf)
+    return missed
 
 
 def decide(open_: Tensor, space: SinglePath) -> Population:

@@ -51,29 +51,32 @@ class Thresholds(nn.Module):
         layers = len(supernet.superkernels)
         self.values = nn.Parameter(torch.zeros(layers, len(GATES)))
         self.register_buffer("units", torch.ones(layers, len(GATES)))
-        self.get_buffer("units").copy_(self.norms(supernet))
+        self.get_buffer("units").copy_(self.margins(supernet))
 
     def forward(self, supernet: SinglePathSupernet) -> list[Gates]:
         """The gates of each searched layer."""
-        gate = Indicator.apply if self.hard else torch.sigmoid
-        return self._decide(supernet, lambda margin, _, __: gate(margin))
+        return self._decide(supernet, lambda margin, _, __: self._gate(margin))
 
     @torch.no_grad()
-    def norms(self, supernet: SinglePathSupernet) -> Tensor:
-        """What stands against each threshold, ``(layers, gates)``; 1 for what is no part of a layer."""
+    def margins(self, supernet: SinglePathSupernet) -> Tensor:
+        """How far each norm is above its threshold, ``(layers, gates)``; 1 for what is no part of a layer."""
         found = torch.ones_like(self.values)
 
         def note(margin: Tensor, layer: int, gate: int) -> Tensor:
-            found[layer, gate] = margin + self.values[layer, gate]
-            return (margin > 0).to(margin)
+            found[layer, gate] = margin
+            return self._gate(margin)
 
         self._decide(supernet, note)
         return found
 
+    def _gate(self, margin: Tensor) -> Tensor:
+        gate: Tensor = Indicator.apply(margin) if self.hard else torch.sigmoid(margin)  # type: ignore[no-untyped-call]
+        return gate
+
     @torch.no_grad()
     def rein(self, supernet: SinglePathSupernet) -> None:
         """Keep each threshold within reach of what stands against it: one that ran far would not come back."""
-        norms = self.norms(supernet)
+        norms = self.margins(supernet) + self.values
         self.values.clamp_(norms - REACH, norms + REACH)
 
     def _decide(self, supernet: SinglePathSupernet, gate: Callable[[Tensor, int, int], Tensor]) -> list[Gates]:
