@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from netdyno.descent import run_descent
+from netdyno.descent import make_task, run_descent
 from netdyno.devices import Settings, open_device
 from netdyno.nas.accuracy.evaluated import evaluate_network
 from netdyno.nas.accuracy.trained import TrainedAccuracy
@@ -69,16 +69,9 @@ def main() -> None:
         folder = options.out / f"{target:g}-{seed}"
         training = Training(options.steps, seed=seed)
         trained = TrainedAccuracy(space, data["train"], data["val"], training, folder / NETWORKS)
-        found = run_descent(
-            space,
-            "single-path",
-            options.table,
-            folder,
-            data=DATA,
-            constraints=[f"latency_ms<={target}"],
-            options={"steps": options.steps},
-            seed=seed,
-        )
+        limit = [f"latency_ms<={target}"]
+        task = make_task(space, "single-path", options.table, data=DATA, constraints=limit, seed=seed)
+        found = run_descent(task, folder, {"steps": options.steps})
         band = [cost.at_most(target), cost.at_least(NARROW * target)]
         random = search(space, [trained.maximize()], "rejection", 2, seed, constraints=band).X[0]
         row: dict[str, Any] = {"target_ms": target, "seed": seed, "predicted_ms": found.cost}

@@ -24,6 +24,7 @@ from netdyno.exporters.card import (
     CARD,
     GOLDEN_INPUT,
     GOLDEN_OUTPUT,
+    MOST_OUTPUTS,
     Card,
     entry_of,
     read_card,
@@ -62,7 +63,8 @@ class Bundle:
         """
         card = self.card
         inputs = {card.input.name: self._array(GOLDEN_INPUT, card.input)}
-        return inputs, {card.output.name: self._array(GOLDEN_OUTPUT, card.output)}
+        files = zip(card.outputs, card.golden_outputs, strict=True)
+        return inputs, {spec.name: self._array(file, spec) for spec, file in files}
 
     def _array(self, name: str, spec: TensorSpec) -> NDArray[np.float32]:
         return _parse_npy(self.contents[name], spec, self.path / name)
@@ -73,28 +75,31 @@ def write_bundle(
     out: Path,
     formats: Sequence[str],
     golden_input: NDArray[Any],
-    golden_output: NDArray[Any],
+    golden_output: NDArray[Any] | Tensors,
     card: Mapping[str, Any],
 ) -> Bundle:
     """Write a graph as a bundle, whole or not at all; a bundle that is there already is replaced.
 
-    ``golden_input`` and ``golden_output`` are NCHW. ``card`` is what only the caller knows, as JSON values:
-    normalisation, labels, what was measured and predicted.
+    ``golden_input`` and ``golden_output`` are NCHW, of a graph with several outputs by name. ``card`` is what only
+    the caller knows, as JSON values: normalisation, labels, what was measured and predicted.
 
     Raises:
         InputError: ``out`` is something other than a bundle, the arrays do not fit the graph, or the card
             is not JSON or uses a name that the bundle itself writes.
         UnknownName: no writer for one of the formats.
     """
-    if len(graph.inputs) != 1 or len(graph.outputs) != 1 or not formats:
-        raise InputError(f"{graph.name}: a bundle needs one input, one output and at least one format")
+    if len(graph.inputs) != 1 or not graph.outputs or not formats:
+        raise InputError(f"{graph.name}: a bundle needs one input, an output and at least one format")
     require_place(out)
-    taken, made = (TensorSpec(name, graph.shapes[name]) for name in (*graph.inputs, *graph.outputs))
+    taken, *made = (TensorSpec(name, graph.shapes[name]) for name in (*graph.inputs, *graph.outputs))
+    known = Card(graph.name, taken, tuple(made), (), dict(card))
+    golden = golden_output if isinstance(golden_output, Mapping) else {graph.outputs[0]: golden_output}
+    if set(golden) != set(graph.outputs):
+        raise InputError(f"{graph.name}: golden outputs of {', '.join(golden)}; it has {', '.join(graph.outputs)}")
     contents = {f"model.{name}": write(graph, name).data for name in dict.fromkeys(formats)}
     contents[GOLDEN_INPUT] = _npy(golden_input, taken)
-    contents[GOLDEN_OUTPUT] = _npy(golden_output, made)
-    files = tuple(entry_of(name, data) for name, data in contents.items())
-    text = Card(graph.name, taken, made, files, dict(card)).to_json()
+    contents |= {file: _npy(golden[spec.name], spec) for spec, file in zip(made, known.golden_outputs, strict=True)}
+    text = replace(known, files=tuple(entry_of(name, data) for name, data in contents.items())).to_json()
     with folder_atomic(out) as folder:
         (folder / CARD).write_text(text, encoding="utf-8")
         for name, data in contents.items():
@@ -109,7 +114,9 @@ def require_place(out: Path) -> None:
     Raises:
         InputError: somebody's other files are in it, or it is no folder.
     """
-    require_replaceable(out, (CARD, GOLDEN_INPUT, GOLDEN_OUTPUT, *(f"model.{name}" for name in known_formats())))
+    features = [f"golden_c{level}.npy" for level in range(1, MOST_OUTPUTS + 1)]
+    models = [f"model.{name}" for name in known_formats()]
+    require_replaceable(out, (CARD, GOLDEN_INPUT, GOLDEN_OUTPUT, *features, *models))
 
 
 def load_bundle(path: Path) -> Bundle:

@@ -24,11 +24,13 @@ CARD = "card.json"
 GOLDEN_INPUT = "golden_input.npy"
 GOLDEN_OUTPUT = "golden_output.npy"
 SCHEMA = 1
-_OWN_KEYS = frozenset({"schema", "name", "input", "output", "files"})
+MOST_OUTPUTS = 9
+_OWN_KEYS = frozenset({"schema", "name", "input", "output", "outputs", "files"})
 _LARGEST_CARD = 16 * 2**20
 _LARGEST_INTEGER = 2**31 - 1
 # These names and no others: no card can point out of its folder.
-_FILE_NAME = re.compile(r"model\.[a-z0-9_-]{1,32}|golden_input\.npy|golden_output\.npy")
+_FILE_NAME = re.compile(r"model\.[a-z0-9_-]{1,32}|golden_input\.npy|golden_(output|c[1-9])\.npy")
+_FEATURES = re.compile(r"c[1-9]")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,14 +58,26 @@ def entry_of(name: str, data: bytes) -> FileEntry:
 class Card:
     """A checked card; ``extra`` is what the exporter's caller added: normalisation, labels, readings.
 
-    ``input`` and ``output`` are NCHW; the file says beside them which layout each format has.
+    ``input`` and ``outputs`` are NCHW; the file says beside them which layout each format has. A network has one
+    output, a backbone as many as there are feature maps.
     """
 
     name: str
     input: TensorSpec
-    output: TensorSpec
+    outputs: tuple[TensorSpec, ...]
     files: tuple[FileEntry, ...]
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def golden_outputs(self) -> tuple[str, ...]:
+        """The file that holds each output's golden values."""
+        if len(self.outputs) == 1:
+            return (GOLDEN_OUTPUT,)
+        return tuple(f"golden_{spec.name}.npy" for spec in self.outputs)
+
+    def _described_outputs(self, layouts: dict[str, Any]) -> dict[str, Any]:
+        described = [asdict(spec) | layouts for spec in self.outputs]
+        return {"output": described[0]} if len(described) == 1 else {"outputs": described}
 
     def to_json(self) -> str:
         """The card as indented JSON.
@@ -76,7 +90,7 @@ class Card:
             "schema": SCHEMA,
             "name": self.name,
             "input": asdict(self.input) | layouts,
-            "output": asdict(self.output) | layouts,
+            **self._described_outputs(layouts),
             "files": [asdict(file) for file in self.files],
         }
         if clash := sorted(_OWN_KEYS & self.extra.keys()):
@@ -135,15 +149,18 @@ def _parse_card(document: Any) -> Card:
         raise _Malformed("files is not a list")
     entries = tuple(_parse_entry(file) for file in files)
     names = [entry.name for entry in entries]
-    if len(set(names)) != len(names) or not {GOLDEN_INPUT, GOLDEN_OUTPUT} < set(names):
-        raise _Malformed("files must list a model and both golden arrays, each once")
-    return Card(
+    card = Card(
         name=_name(fields, "the document"),
         input=_parse_spec(fields, "input"),
-        output=_parse_spec(fields, "output"),
+        outputs=_parse_outputs(fields),
         files=entries,
         extra={key: value for key, value in fields.items() if key not in _OWN_KEYS},
     )
+    golden = {GOLDEN_INPUT, *card.golden_outputs}
+    models = {entry.name for entry in entries if entry.format}
+    if len(set(names)) != len(names) or not models or golden != set(names) - models:
+        raise _Malformed("files must list a model, the golden input and each golden output, each once")
+    return card
 
 
 def _parse_entry(value: Any) -> FileEntry:
@@ -154,6 +171,19 @@ def _parse_entry(value: Any) -> FileEntry:
     if not _is_size(size) or not (isinstance(digest, str) and _SHA256.fullmatch(digest)):
         raise _Malformed(f"the size or sha256 of {name} is malformed")
     return FileEntry(name, size, digest)
+
+
+def _parse_outputs(fields: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+    """The output; of a backbone several, by the names of feature maps."""
+    if "outputs" not in fields:
+        return (_parse_spec(fields, "output"),)
+    listed = fields["outputs"]
+    if "output" in fields or not isinstance(listed, list) or not 2 <= len(listed) <= MOST_OUTPUTS:
+        raise _Malformed(f"outputs are no list of 2 to {MOST_OUTPUTS}, and all there are")
+    specs = tuple(_parse_spec({"outputs": spec}, "outputs") for spec in listed)
+    if len({spec.name for spec in specs}) < len(specs) or any(not _FEATURES.fullmatch(s.name) for s in specs):
+        raise _Malformed("outputs are feature maps, c2 to c5 for example, each once")
+    return specs
 
 
 def _parse_spec(fields: Mapping[str, Any], key: str) -> TensorSpec:

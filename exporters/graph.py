@@ -199,15 +199,16 @@ class GraphBuilder:
         return output
 
 
-def join(name: str, graphs: Sequence[Graph]) -> Graph:
+def join(name: str, graphs: Sequence[Graph], outputs: Mapping[int, str] | None = None) -> Graph:
     """One graph out of a chain: each graph's single output becomes the next one's single input.
 
-    Names are prefixed by the position (``03.expand``), so that equal layers may repeat; the last is ``output``.
+    Names are prefixed by the position (``03.expand``), so that equal layers may repeat. ``outputs`` are the names of
+    what the chain gives, by position; by default the last alone, as ``output``.
     """
+    named = {len(graphs) - 1: "output"} if outputs is None else outputs
     builder = GraphBuilder(name)
     (first,) = graphs[0].inputs
     link = builder.input(first, graphs[0].shapes[first])
     for position, graph in enumerate(graphs):
-        last = position == len(graphs) - 1
-        link = builder.embed(graph, f"{position:02d}.", link, output="output" if last else "")
-    return builder.build(link)
+        link = builder.embed(graph, f"{position:02d}.", link, output=named.get(position, ""))
+    return builder.build(*named.values())

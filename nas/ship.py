@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from netdyno.exporters.bundle import Bundle, write_bundle
+from netdyno.nas.backbone import backbone_graph, feature_maps, run_backbone
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.supernets.subnet import Subnet, resize
 
@@ -20,10 +21,12 @@ def ship(
     formats: Sequence[str],
     data: Dataset | None = None,
     facts: Mapping[str, Any] | None = None,
+    *,
+    backbone: bool = False,
 ) -> Bundle:
-    """Write a subnet as a bundle.
+    """Write a subnet as a bundle, as a ``backbone`` without its head and with its feature maps for outputs.
 
-    The golden input is the first image of ``data``, or fixed noise; the golden output is torch's. ``facts`` (what was
+    The golden input is the first image of ``data``, or fixed noise; golden outputs are torch's. ``facts`` (what was
     measured and predicted) go onto the card.
 
     Raises:
@@ -36,8 +39,10 @@ def ship(
         golden = torch.from_numpy(noise)
     else:
         golden = resize(torch.from_numpy(data.images[:1]), size)
+    maps = feature_maps(subnet) if backbone else {}
+    graph = backbone_graph(subnet, maps) if backbone else subnet.graph()
     with torch.no_grad():
-        answer = subnet.eval()(golden)
+        answer = run_backbone(subnet.eval(), golden, maps) if backbone else {graph.outputs[0]: subnet.eval()(golden)}
     card: dict[str, Any] = {
         "space": {"name": subnet.space.name, **subnet.space.parameters},
         "genes": subnet.genes.tolist(),
@@ -46,5 +51,6 @@ def ship(
     }
     if data is not None:
         card["normalisation"] = {"mean": list(data.mean), "std": list(data.std), "of": "values 0 to 1"}
-        card["labels"] = list(data.classes)
-    return write_bundle(subnet.graph(), out, formats, golden.numpy(), answer.numpy(), card | dict(facts or {}))
+        card |= {} if backbone else {"labels": list(data.classes)}
+    outputs = {name: value.numpy() for name, value in answer.items()}
+    return write_bundle(graph, out, formats, golden.numpy(), outputs, card | dict(facts or {}))

@@ -263,22 +263,24 @@ def export(
     out: str | Path = "dist",
     data: str | None = None,
     facts: Mapping[str, Any] | None = None,
+    *,
+    backbone: bool = False,
 ) -> Bundle:
     """Ship a subnet as a bundle: a model file in each format, a card, a golden input and output.
 
     ``data`` names the data set whose normalisation and labels go onto the card, and whose first test image is the
-    golden input; ``facts`` (what was measured and predicted) go there as they are.
+    golden input; ``facts`` (what was measured and predicted) go there as they are. A ``backbone`` has no head, and
+    the feature maps c2, c3, … for outputs.
 
     Raises:
         UnknownName: no such format.
-        InputError: ``out`` cannot be written, or holds something else.
+        InputError: ``out`` cannot be written or holds something else, or the network has no feature maps.
     """
     from netdyno.nas.data import load_data
     from netdyno.nas.ship import ship
 
-    return ship(
-        subnet, Path(out), to, None if data is None else load_data(data, "test"), {"facts": dict(facts or {})}
-    )
+    images = None if data is None else load_data(data, "test")
+    return ship(subnet, Path(out), to, images, {"facts": dict(facts or {})}, backbone=backbone)
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -24,9 +24,10 @@ from netdyno.base.progress import Progress, silent
 from netdyno.nas.accuracy.trained import TrainedAccuracy
 from netdyno.nas.data import load_data
 from netdyno.nas.search.differentiable.descend import COLUMNS, Descended, Descent, descend
-from netdyno.nas.search.differentiable.formulations import make_relaxation
+from netdyno.nas.search.differentiable.formulations import make_relaxation, require_superkernels
 from netdyno.nas.search.front import Front
 from netdyno.nas.space import Population, Space
+from netdyno.nas.spaces.single_path import SinglePath
 from netdyno.nas.supernets.train import Training
 from netdyno.profiler.cost.cost import LayerCost
 from netdyno.profiler.table import load_table
@@ -48,33 +49,79 @@ class Found:
     penalty: float
 
 
-def limit_of(constraints: Sequence[str]) -> tuple[str, float | None]:
-    """The cost that is kept to and its limit; without constraints the latency, and none.
+@dataclass(frozen=True)
+class Task:
+    """What is searched, by which formulation, on which data, and what of the table is to be kept below ``target``."""
+
+    space: SinglePath
+    method: str
+    table: Path
+    data: str
+    constraints: tuple[str, ...]
+    seed: int
+    target: float | None
+    cost: LayerCost
+
+    def descend(self, descent: Descent, out: Path, progress: Progress) -> tuple[Descended, float]:
+        """Search, train what was found, and evaluate it on the validation split; in ``out`` it goes on from there."""
+        images, held = load_data(self.data, "train"), load_data(self.data, "val")
+        identity = json.dumps([self.data, self.cost.name, Targets(self.space, self.table).identity()])
+        relaxation = make_relaxation(self.method, self.space, self.cost, self.seed)
+        require_writable(out)
+        found = descend(relaxation, self.cost, images, descent, progress, out / CHECKPOINT, identity)
+        training = Training(
+            descent.steps, descent.batch, descent.learning_rate, descent.weight_decay, seed=descent.seed
+        )
+        trained = TrainedAccuracy(self.space, images, held, training, out / NETWORKS, progress)
+        return found, float(trained(found.genes[None])[0])
+
+    def runtime(self, genes: Population) -> float:
+        """What the table predicts for one architecture ``(genes,)``."""
+        return float(self.cost(genes[None])[0])
+
+    def write(self, out: Path, found: Descended, accuracy: float, descriptor: Mapping[str, Any]) -> Found:
+        """Write the run's folder; ``descriptor`` is what only the caller knows."""
+        history = pd.DataFrame(found.history, columns=list(COLUMNS))
+        write_atomic(out / HISTORY, history.to_csv(index_label="step", lineterminator="\n"))
+        names = (self.cost.name, "error_pct")
+        point = np.array([[self.runtime(found.genes), 100.0 - accuracy]])
+        front = Front(self.space, names, self.space.canonical(found.genes), point, len(found.history))
+        known = {
+            "method": self.method,
+            "seed": self.seed,
+            "objectives": list(names),
+            "constraints": list(self.constraints),
+            "table": str(self.table.resolve()),
+            "supernet": None,
+            "networks": NETWORKS,
+            "data": self.data,
+            "evaluations": len(found.history),
+        }
+        write_run(out, known | dict(descriptor), front)
+        penalty = float(found.history[-1, COLUMNS.index("penalty")])
+        return Found(found.genes, self.cost.name, self.runtime(found.genes), accuracy, penalty)
+
+
+def make_task(space: Space, method: str, table: Path, *, data: str, constraints: Sequence[str], seed: int) -> Task:
+    """A task whose constraint is a limit on what adds up over layers; without one it is the latency, and no limit.
 
     Raises:
-        InputError: several constraints, or one that is no upper limit on what adds up over layers.
+        UnknownName: no such data set.
+        InputError: a space that no formulation searches, several constraints, one that is no upper limit, or a table
+            without the layers of the space.
     """
-    if not constraints:
-        return "latency_ms", None
-    name, sign, limit = split_constraint(constraints[0])
-    metric = COSTS.get(name, name)
-    if len(constraints) > 1 or sign != "<=" or metric not in ("latency_ms", "energy_mj"):
-        raise InputError("a differentiable search keeps to one limit, such as latency_ms<=30 or energy_mj<=5")
-    return metric, limit
+    metric, target = "latency_ms", None
+    if constraints:
+        name, sign, target = split_constraint(constraints[0])
+        metric = COSTS.get(name, name)
+        if len(constraints) > 1 or sign != "<=" or metric not in ("latency_ms", "energy_mj"):
+            raise InputError("a differentiable search keeps to one limit, such as latency_ms<=30 or energy_mj<=5")
+    cost = load_table(table).cost(space, metric)
+    return Task(require_superkernels(method, space), method, table, data, tuple(constraints), seed, target, cost)
 
 
 def run_descent(
-    space: Space,
-    method: str,
-    table: Path,
-    out: Path,
-    *,
-    data: str,
-    constraints: Sequence[str],
-    options: Mapping[str, Any],
-    seed: int,
-    fresh: bool = False,
-    progress: Progress = silent,
+    task: Task, out: Path, options: Mapping[str, Any], *, fresh: bool = False, progress: Progress = silent
 ) -> Found:
     """Search, train what was found, evaluate it on the validation split, and write the run's folder.
 
@@ -82,49 +129,11 @@ def run_descent(
 
     Raises:
         UnknownName: no such method or data set.
-        InputError: a setting or constraint that cannot be, a table without the layers of the space, or another
-            search's folder.
+        InputError: a setting that cannot be, a limit below the space's fastest network, or another search's folder.
     """
-    metric, target = limit_of(constraints)
-    descent = make_settings(Descent, options, f"search method {method}", target=target, seed=seed)
-    cost = load_table(table).cost(space, metric)
-    images, held = load_data(data, "train"), load_data(data, "val")
-    identity = json.dumps([data, metric, Targets(space, table).identity()])
-    relaxation = make_relaxation(method, space, cost, seed)
-    require_writable(out)
+    owner = f"search method {task.method}"
+    descent = make_settings(Descent, options, owner, target=task.target, seed=task.seed)
     if fresh:
         (out / CHECKPOINT).unlink(missing_ok=True)
-    found = descend(relaxation, cost, images, descent, progress, out / CHECKPOINT, identity)
-    training = Training(descent.steps, descent.batch, descent.learning_rate, descent.weight_decay, seed=descent.seed)
-    trained = TrainedAccuracy(space, images, held, training, out / NETWORKS, progress)
-    accuracy = float(trained(found.genes[None])[0])
-    predicted = float(cost(found.genes[None])[0])
-    _write(
-        out,
-        found,
-        cost,
-        accuracy,
-        descriptor={
-            "method": method,
-            "settings": asdict(descent),
-            "seed": seed,
-            "objectives": [metric, "error_pct"],
-            "constraints": list(constraints),
-            "table": str(table.resolve()),
-            "supernet": None,
-            "networks": NETWORKS,
-            "data": data,
-        },
-        space=space,
-    )
-    return Found(found.genes, metric, predicted, accuracy, float(found.history[-1, COLUMNS.index("penalty")]))
-
-
-def _write(
-    out: Path, found: Descended, cost: LayerCost, accuracy: float, *, descriptor: dict[str, Any], space: Space
-) -> None:
-    history = pd.DataFrame(found.history, columns=list(COLUMNS))
-    write_atomic(out / HISTORY, history.to_csv(index_label="step", lineterminator="\n"))
-    point = np.array([[float(cost(found.genes[None])[0]), 100.0 - accuracy]])
-    front = Front(space, (cost.name, "error_pct"), space.canonical(found.genes), point, len(found.history))
-    write_run(out, descriptor | {"evaluations": len(found.history)}, front)
+    found, accuracy = task.descend(descent, out, progress)
+    return task.write(out, found, accuracy, {"settings": asdict(descent)})

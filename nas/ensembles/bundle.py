@@ -120,7 +120,7 @@ def load_ensemble(path: Path) -> EnsembleBundle:
         _require(not (path / name).is_symlink(), path / name, "a symbolic link")
         read_checked(path / name, _entry(member["card"], CARD, descriptor))
         members.append(load_bundle(path / name))
-    answers = {(member.card.output.shape, _labels(member)) for member in members}
+    answers = {(*(spec.shape for spec in member.card.outputs), _labels(member)) for member in members}
     _require(len(answers) == 1, descriptor, "members answer in different classes")
     return EnsembleBundle(path, cast(Voting, voting), cast(Together, latency), tuple(members), facts)
 

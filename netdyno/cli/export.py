@@ -11,8 +11,8 @@ from netdyno.cli.console import Json, emit, print_table, say
 from netdyno.cli.profile import Fetch, Runner, device_options
 
 if TYPE_CHECKING:
-    from netdyno.exporters.bundle import Bundle
     from netdyno.nas.space import Population
+    from netdyno.nas.supernets.subnet import Subnet
     from netdyno.runs import Run
 
 
@@ -22,6 +22,9 @@ def export(
     to: Annotated[str, typer.Option(help="Comma-separated: onnx, tflite.")] = "onnx,tflite",
     point: Annotated[int | None, typer.Option(help="Of a run: position on the front; default: the last.")] = None,
     genes: Annotated[str, typer.Option(help="Of a supernet: option indices; default: the largest subnet.")] = "",
+    backbone: Annotated[
+        bool, typer.Option("--backbone", help="Without the head; outputs are the feature maps c2, c3, ….")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Ship a searched subnet as a bundle: model files, card, golden input and output."""
@@ -33,7 +36,6 @@ def export(
     require("torch", extra="train", purpose="exporting a subnet")
     from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
     from netdyno.nas.data import load_data
-    from netdyno.nas.ship import ship
     from netdyno.nas.supernets.store import load_supernet
     from netdyno.profiler.table import format_genes
 
@@ -45,7 +47,8 @@ def export(
         run = load_run(source)
         chosen, facts = _point(run, -1 if point is None else point)
         if (networks := run.resolve("networks")) is not None:
-            _ship_network(networks / format_genes(chosen), out, to, facts, as_json)
+            network, data = _trained(networks / format_genes(chosen), facts)
+            _write(network, data, out, to, facts, backbone, as_json)
             return
         supernet, descriptor = load_supernet(_supernet(run))
     else:
@@ -54,26 +57,36 @@ def export(
     data = str(descriptor.get("data", "digits"))
     evaluated = EvaluatedAccuracy(supernet, load_data(data, "val"), load_data(data, "train"))
     facts["accuracy_pct"] = {"measured": float(evaluated(chosen)[0])}
-    formats = [name.strip() for name in to.split(",")]
-    _shipped(ship(evaluated.subnet(chosen), out, formats, load_data(data, "test"), {"facts": facts}), out, as_json)
+    _write(evaluated.subnet(chosen), data, out, to, facts, backbone, as_json)
 
 
-def _ship_network(folder: Path, out: Path, to: str, facts: dict[str, dict[str, float]], as_json: bool) -> None:
-    """A network that a search has trained, as it is."""
+def _trained(folder: Path, facts: dict[str, dict[str, float]]) -> tuple[Subnet, str]:
+    """A network that a search has trained, as it is, and the data that it was trained on."""
     from netdyno.nas.accuracy.evaluated import evaluate_network
     from netdyno.nas.data import load_data
-    from netdyno.nas.ship import ship
     from netdyno.nas.supernets.store import load_network
 
     network, descriptor = load_network(folder)
     data = str(descriptor.get("data", "digits"))
     facts.pop("error_pct", None)  # it was no prediction
     facts["accuracy_pct"] = {"measured": evaluate_network(network, load_data(data, "val"))}
+    return network, data
+
+
+def _write(
+    network: Subnet,
+    data: str,
+    out: Path,
+    to: str,
+    facts: dict[str, dict[str, float]],
+    backbone: bool,
+    as_json: bool,
+) -> None:
+    from netdyno.nas.data import load_data
+    from netdyno.nas.ship import ship
+
     formats = [name.strip() for name in to.split(",")]
-    _shipped(ship(network, out, formats, load_data(data, "test"), {"facts": facts}), out, as_json)
-
-
-def _shipped(bundle: Bundle, out: Path, as_json: bool) -> None:
+    bundle = ship(network, out, formats, load_data(data, "test"), {"facts": facts}, backbone=backbone)
     say(f"{', '.join(artifact.format for artifact in bundle.artifacts())} -> {out}")
     if as_json:
         emit({"bundle": str(out), "files": {file.name: file.sha256 for file in bundle.card.files}})

@@ -124,21 +124,13 @@ def _descend(
     from netdyno.base.registry import require
 
     require("torch", extra="train", purpose="a differentiable search")
-    from netdyno.descent import run_descent
+    from netdyno.descent import make_task, run_descent
+    from netdyno.tuning import run_tuning
 
+    run = run_tuning if "tune" in options else run_descent
     with progress() as tell:
-        found = run_descent(
-            space,
-            method,
-            table,
-            out,
-            data=data,
-            constraints=limits,
-            options=options,
-            seed=seed,
-            fresh=fresh,
-            progress=tell,
-        )
+        task = make_task(space, method, table, data=data, constraints=limits, seed=seed)
+        found = run(task, out, options, fresh=fresh, progress=tell)
     say(f"{found.metric} {found.cost:.4g}, {found.accuracy_pct:.1f} % on {data}'s validation images -> {out}")
     (architecture,) = space.decode(found.genes)
     if as_json:

@@ -294,7 +294,7 @@ def test_text_that_is_no_card_is_refused(folder, text):
         (lambda card: card.pop("output"), "output is not an object"),
         (lambda card: card.update(files={}), "files is not a list"),
         (lambda card: card["files"].append(card["files"][0]), "each once"),
-        (lambda card: card["files"].pop(), "both golden arrays"),
+        (lambda card: card["files"].pop(), "each golden output"),
         (lambda card: card.update(files=card["files"][2:]), "must list a model"),
         (lambda card: card["files"][0].update(bytes=1.5), "size or sha256 of model.onnx"),
         (lambda card: card["files"][0].update(sha256="A" * 64), "size or sha256 of model.onnx"),

@@ -23,6 +23,7 @@ NEED_TORCH = [
     "ensembles/test_bundle.py",
     "ensembles/test_predictions.py",
     "test_accuracy.py",
+    "test_backbone.py",
     "test_descend.py",
     "test_runtime.py",
     "test_ship.py",

@@ -90,6 +90,11 @@ def test_from_a_table_to_a_verified_bundle(folder: Path, tmp_path: Path) -> None
         (["--accuracy", "s"], "leave --accuracy out"),
         (["--objective", "macs"], "leave --objective out"),
         (["--data", "cifar"], "cifar"),
+        (["--set", "tune=bayes"], "to tune λ takes a limit"),
+        (["--set", "tune=guess", "--constraint", "latency_ms<=1"], "tune is one of bayes"),
+        (["--set", "tune=bayes", "--constraint", "latency_ms<=1e-9"], "the fastest network of single-path takes"),
+        (["--set", "tune=random", "--set", "penalty=1", "--constraint", "latency_ms<=1"], "penalty"),
+        (["--set", "tune=random", "--set", "trials=0", "--constraint", "latency_ms<=1"], "a run at least"),
     ],
 )
 def test_what_cannot_be_searched(
@@ -139,3 +144,49 @@ def test_killed_at_random_and_resumed(folder: Path, tmp_path: Path) -> None:
     (network,) = (tmp_path / "whole" / "networks").iterdir()
     for name in ("front.csv", "descent.csv", f"networks/{network.name}/weights.pt"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.slow
+def test_tuned_and_killed_it_goes_on_to_the_same_end(folder: Path, tmp_path: Path) -> None:
+    bound = limit(folder, 0.9)
+    chosen = ("tune=random", "trials=3", "least=3", "most=30")
+    tuned = ("--constraint", f"latency_ms<={bound}", "--json", *(part for s in chosen for part in ("--set", s)))
+    words = search(folder, "cut", *tuned)
+    process = subprocess.Popen([NETDYNO, *words], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if len(list(tmp_path.glob("cut/trials/*/networks/*"))) == 1:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    whole, resumed = run(*search(folder, "whole", *tuned), cwd=tmp_path), run(*words, cwd=tmp_path)
+    assert whole.returncode == resumed.returncode == 0, resumed.stderr
+    for name in ("front.csv", "tuning.csv", "descent.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    with (tmp_path / "whole/tuning.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    document = json.loads(whole.stdout)
+    assert len(rows) == 3 and document["penalty"] in {float(row["penalty"]) for row in rows}
+    assert document["latency_ms"] <= float(bound)
+    exported = run("export", "whole", "--out", "b", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+
+
+def test_networks_are_trained_one_by_one_and_the_best_is_shipped(folder: Path, tmp_path: Path) -> None:
+    words = [
+        *("search", SPACE, "--table", str(folder / "t"), "--method", "rejection", "--evaluations", "2"),
+        *("--accuracy", "train:steps=3,batch=8", "--constraint", f"latency_ms<={limit(folder, 0.5)}", "--out", "r"),
+    ]
+    found = run(*words, "--objective", "accuracy", "--json", cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    document = json.loads(found.stdout)
+    assert len(list((tmp_path / "r/networks").iterdir())) == 2
+    again = run(*words, "--objective", "accuracy", "--json", cwd=tmp_path)
+    assert json.loads(again.stdout) == document
+    exported = run("export", "r", "--out", "b", "--to", "onnx", cwd=tmp_path)
+    assert exported.returncode == 0, exported.stderr
+    card = json.loads((tmp_path / "b/card.json").read_text())
+    assert card["genes"] == document["X"][-1]
+    assert card["facts"]["accuracy_pct"]["measured"] == pytest.approx(100 - document["F"][-1][0])
+    wrong = run(*words[:-4], "--accuracy", "train:beauty=3", "--out", "q", cwd=tmp_path)
+    assert wrong.returncode == 2 and "beauty" in wrong.stderr

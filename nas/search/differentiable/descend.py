@@ -36,6 +36,7 @@ from netdyno.nas.search.differentiable.optimiser import SharedAdam
 from netdyno.nas.search.differentiable.relaxation import Relaxation
 from netdyno.nas.search.differentiable.runtime import fastest
 from netdyno.nas.space import Population
+from netdyno.nas.spaces.single_path import SinglePath
 from netdyno.nas.supernets.recipe import CLIP, SMOOTHING, one_cycle, optimiser_of
 from netdyno.nas.supernets.subnet import resize
 from netdyno.profiler.cost.cost import LayerCost
@@ -123,8 +124,8 @@ def descend(
     space = relaxation.space
     if len(data.classes) != space.classes:
         raise InputError(f"{data.name} has {len(data.classes)} classes, the space {space.classes}")
-    if descent.target is not None and (least := float(cost(fastest(cost, space)[None])[0])) > descent.target:
-        raise InputError(f"{cost.name} <= {descent.target:g}: the fastest network of {space.name} takes {least:.4g}")
+    if descent.target is not None:
+        require_reachable(descent.target, cost, space)
     training = _Training(relaxation, cost, data, descent)
     owner = json.dumps([identity, str(space), data.name, asdict(descent), relaxation.formulation])
     first = training.resume(keep, owner)
@@ -144,6 +145,16 @@ def descend(
     if descent.target is not None:
         genes = fill(genes, relaxation.reluctance(), cost, space, descent.target)
     return Descended(training.history, training.architectures, chosen, genes)
+
+
+def require_reachable(target: float, cost: LayerCost, space: SinglePath) -> None:
+    """Make sure that some architecture keeps to a target.
+
+    Raises:
+        InputError: none does; the message tells what the fastest takes.
+    """
+    if (least := float(cost(fastest(cost, space)[None])[0])) > target:
+        raise InputError(f"{cost.name} <= {target:g}: the fastest network of {space.name} takes {least:.4g}")
 
 
 def _choose(runtimes: NDArray[np.float64], descent: Descent) -> int:

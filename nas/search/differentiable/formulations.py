@@ -27,12 +27,22 @@ def make_relaxation(name: str, space: Space, cost: LayerCost, seed: int) -> Rela
         InputError: the space has no superkernels, or the cost does not add up over its layers.
     """
     build = FORMULATIONS.load(name)
-    if not isinstance(space, SinglePath):
-        raise InputError(f"{name} searches single-path and single-path-plus, not {space.name}")
+    space = require_superkernels(name, space)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         relaxation: Relaxation = build(space, cost, seed)
     return relaxation
+
+
+def require_superkernels(name: str, space: Space) -> SinglePath:
+    """The space, if the formulation of that name searches it.
+
+    Raises:
+        InputError: the space has no superkernels.
+    """
+    if not isinstance(space, SinglePath):
+        raise InputError(f"{name} searches single-path and single-path-plus, not {space.name}")
+    return space
 
 
 def _supernet(space: SinglePath, seed: int) -> SinglePathSupernet:

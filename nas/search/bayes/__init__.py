@@ -1,0 +1,1 @@
+"""Bayesian optimisation, on BoTorch's Gaussian processes (extra ``lab``)."""
