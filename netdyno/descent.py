@@ -4,6 +4,7 @@ Beside the files of every run (see :mod:`netdyno.runs`) its folder holds::
 
     descent.pt     where the search stands; the same command goes on from it
     descent.csv    loss, runtime and λ of every step
+    leads.csv      how far each part of each layer was ahead of being left out at the end
     networks/      the architecture that was found, trained
 """
 
@@ -31,11 +32,11 @@ from netdyno.nas.spaces.single_path import SinglePath
 from netdyno.nas.supernets.train import Training
 from netdyno.profiler.cost.cost import LayerCost
 from netdyno.profiler.table import load_table
-from netdyno.runs import NETWORKS, write_run
+from netdyno.runs import HISTORY, LEADS, NETWORKS, write_run
 from netdyno.settings import make_settings
 from netdyno.targets import COSTS, Targets, split_constraint
 
-CHECKPOINT, HISTORY = "descent.pt", "descent.csv"
+CHECKPOINT = "descent.pt"
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Task:
         """Write the run's folder; ``descriptor`` is what only the caller knows."""
         history = pd.DataFrame(found.history, columns=list(COLUMNS))
         write_atomic(out / HISTORY, history.to_csv(index_label="step", lineterminator="\n"))
+        leads = pd.DataFrame(found.leads, index=[group.name for group in self.space.groups]).stack().dropna()
+        write_atomic(out / LEADS, leads.to_csv(header=["lead"], index_label=["layer", "part"], lineterminator="\n"))
         names = (self.cost.name, "error_pct")
         point = np.array([[self.runtime(found.genes), 100.0 - accuracy]])
         front = Front(self.space, names, self.space.canonical(found.genes), point, len(found.history))

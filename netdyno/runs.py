@@ -38,6 +38,7 @@ GROWTH = "growth.csv"
 JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
 NETWORKS = "networks"
+HISTORY, LEADS = "descent.csv", "leads.csv"
 BUNDLES = "bundles"
 REPORT = "report.html"
 
@@ -66,6 +67,16 @@ class Run:
     space: Space
     front: Front
     measured: pd.DataFrame
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """What a differentiable search saw, step by step: loss, expected runtime, runtime, penalty; else empty."""
+        return _load_numbers(self.path / HISTORY, (), ("loss", "expected", "runtime", "penalty"))
+
+    @property
+    def leads(self) -> pd.DataFrame:
+        """How far each part of a layer was ahead of being left out: layer, part, lead; else empty."""
+        return _load_numbers(self.path / LEADS, ("layer", "part"), ("lead",))
 
     @property
     def winners(self) -> pd.DataFrame:
@@ -138,6 +149,18 @@ def _load_measured(path: Path) -> pd.DataFrame:
         return pd.DataFrame(rows, columns=list(MEASURED_COLUMNS), dtype=str).astype(MEASURED_COLUMNS)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not the measured points of a run: {error}") from error
+
+
+def _load_numbers(path: Path, names: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+    rows = read_rows(path, [*names, *columns]) if path.exists() else []
+    try:
+        found = {name: [row[name][:80] for row in rows] for name in names}
+        numbers = {name: np.array([float(row[name]) for row in rows]) for name in columns}
+    except ValueError as error:
+        raise InputError(f"{path}: not what a differentiable search writes: {error}") from error
+    if not all(np.isfinite(column).all() for column in numbers.values()):
+        raise InputError(f"{path}: holds values that are not finite")
+    return pd.DataFrame({**found, **numbers})
 
 
 def spread(front: Front, n: int) -> list[int]:

@@ -159,6 +159,60 @@ def growth_figure(growth: Mapping[str, Sequence[tuple[int, float]]]) -> Any:
     return figure
 
 
+def descent_figure(history: pd.DataFrame, metric: str, target: float | None) -> Any:
+    """The runtime of the architecture, step by step, over the expected one, and the target as a line."""
+    axis = axis_of(metric)
+    figure = go.Figure(layout=_layout("Step", escape(str(axis))))
+    steps = np.arange(len(history))
+    for name, colour, width in (("expected", FAINT, 1.5), ("runtime", PREDICTED, 1.8)):
+        figure.add_scatter(
+            x=steps, y=axis(history[name].to_numpy()), name=name, mode="lines", line={"width": width, "color": colour}
+        )
+    if target is not None:
+        figure.add_hline(y=float(axis(np.array(target))), line={"dash": "dot", "width": 1.2, "color": MEASURED})
+    return figure
+
+
+def loss_figure(history: pd.DataFrame) -> Any:
+    """Loss over steps and, on the right, λ, on a logarithmic axis."""
+    figure = go.Figure(layout=_layout("Step", "Loss"))
+    steps = np.arange(len(history))
+    figure.add_scatter(x=steps, y=history["loss"], name="loss", mode="lines", line={"width": 1, "color": PREDICTED})
+    figure.add_scatter(
+        x=steps, y=history["penalty"], name="λ", mode="lines", yaxis="y2", line={"width": 1.5, "color": MEASURED}
+    )
+    right = {"overlaying": "y", "side": "right", "type": "log", "showgrid": False, "title": {"text": "λ"}, "dtick": 1}
+    figure.update_layout(yaxis2={"automargin": True, "ticks": "", **right})
+    return figure
+
+
+def leads_figure(leads: pd.DataFrame) -> Any:
+    """Parts over layers, coloured by how far each is ahead of being left out (blue) or behind (orange)."""
+    table = leads.pivot_table(index="part", columns="layer", values="lead")
+    fullest = leads.loc[
+        leads["layer"] == leads["layer"].mode()[0], "part"
+    ]  # a layer that cannot be skipped lacks one
+    parts = pd.concat([fullest, leads["part"]]).drop_duplicates()
+    table = table.loc[parts[::-1], leads["layer"].drop_duplicates()]
+    reach = float(np.nanmax(np.abs(table.to_numpy()))) or 1.0
+    figure = go.Figure(layout=_layout("Layer", ""))
+    figure.add_heatmap(
+        x=[escape(str(name)) for name in table.columns],
+        y=[escape(str(name)) for name in table.index],
+        z=table.to_numpy(),
+        zmin=-reach,
+        zmax=reach,
+        colorscale=[[0, MEASURED], [0.5, "rgba(128, 136, 148, 0.12)"], [1, PREDICTED]],
+        xgap=2,
+        ygap=2,
+        hovertemplate="%{x}, %{y}: %{z:.3f}<extra></extra>",
+        colorbar={"thickness": 10, "outlinewidth": 0},
+    )
+    figure.update_xaxes(type="category", nticks=None, tickangle=-60)
+    figure.update_yaxes(type="category", nticks=None)
+    return figure
+
+
 def parity_figure(measured: pd.DataFrame, column: str, unit: str) -> Any:
     """Predicted over measured values of a column, with the line on which they would be equal."""
     both = measured[[column, f"{column}_predicted"]].to_numpy(float)

@@ -25,6 +25,7 @@ from netdyno.report import facts
 from netdyno.report.breakdown import Part, breakdown
 from netdyno.report.page import write_page
 from netdyno.runs import BUNDLES, REPORT, Run
+from netdyno.targets import split_constraint
 
 COSTLIEST = 5
 NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
@@ -67,7 +68,7 @@ def _where_time_goes(run: Run) -> tuple[Breakdowns, str]:
 
 def _content(run: Run, networks: Breakdowns, missing: str) -> dict[str, Any]:
     """All that the template shows."""
-    from netdyno.report.figures import MEASURED, PREDICTED, axes_of, stage_colours
+    from netdyno.report.figures import MEASURED, PREDICTED, stage_colours
 
     table, problem = _table(run)
     conditions = table.conditions if table else {}
@@ -80,7 +81,8 @@ def _content(run: Run, networks: Breakdowns, missing: str) -> dict[str, Any]:
         "run": run,
         "winners": winners,
         "measured": run.measured.sort_values("latency_ms").to_dict("records"),
-        "flat": axes_of(run.front) is None,
+        "flat": _flat(run),
+        "descended": _descended(run),
         "colours": {"predicted": PREDICTED, "measured": MEASURED, "shipped": MEASURED},
         "agreement": _agreement(run.measured),
         "networks": [(name, _total(parts), _costliest(parts), len(parts) - 1) for name, parts in networks],
@@ -205,13 +207,48 @@ def _costliest(parts: Sequence[Part]) -> list[tuple[Part, float]]:
     return [(part, 100 * part.latency_ms / total) for part in found]
 
 
+def _flat(run: Run) -> str:
+    """Why there is no front to draw, if there is none."""
+    from netdyno.report.figures import axes_of
+
+    if axes_of(run.front) is None:
+        return "The run has one objective, so its front is a single point and there is nothing to draw."
+    if len(run.front) == 1 and not len(run.measured):
+        return "The run found one network, so there is no front to draw."
+    return ""
+
+
+def _descended(run: Run) -> list[tuple[str, str]]:
+    """The options of a network that was found by descent, layer by layer."""
+    if not len(run.history) or len(run.front) != 1:
+        return []
+    (architecture,) = run.space.decode(run.front.X)
+    return [(name, " ".join(map(str, values))) for name, values in architecture.items()]
+
+
+def _target(run: Run) -> float | None:
+    """The limit that a descent kept to."""
+    constraints = run.descriptor.get("constraints")
+    if not (isinstance(constraints, list) and constraints and isinstance(constraints[0], str)):
+        return None
+    try:
+        return split_constraint(constraints[0])[2]
+    except InputError:
+        return None
+
+
 def _figures(run: Run, networks: Breakdowns) -> dict[str, Any]:
     """The figures by the page's ids."""
     from netdyno.report import figures
 
     drawn = {}
-    if chosen := figures.axes_of(run.front):
+    if not _flat(run) and (chosen := figures.axes_of(run.front)):
         drawn["front"] = figures.front_figure(run.front, chosen, run.measured)
+    if len(history := run.history):
+        drawn["descent"] = figures.descent_figure(history, run.front.objectives[0], _target(run))
+        drawn["loss"] = figures.loss_figure(history)
+    if len(leads := run.leads):
+        drawn["leads"] = figures.leads_figure(leads)
     if len(run.measured):
         drawn["latency"] = figures.parity_figure(run.measured, "latency_ms", "ms")
         drawn["accuracy"] = figures.parity_figure(run.measured, "accuracy_pct", "%")

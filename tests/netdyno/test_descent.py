@@ -65,6 +65,19 @@ def test_from_a_table_to_a_verified_bundle(folder: Path, tmp_path: Path) -> None
     again = run(*search(folder, "r", "--constraint", f"latency_ms<={bound}", "--json"), cwd=tmp_path)
     assert json.loads(again.stdout) == document
     assert run("compare", "r", "r", cwd=tmp_path).returncode == 0
+    assert run("report", "r", cwd=tmp_path).returncode == 0
+    page = (tmp_path / "r/report.html").read_text()
+    assert all(f'id="{figure}"' in page for figure in ("descent", "loss", "leads")) and 'id="front"' not in page
+    with (tmp_path / "r/leads.csv").open() as file:
+        leads = list(csv.DictReader(file))
+    assert {row["part"] for row in leads} == {"k5", "e3", "e6"}
+    assert len(leads) == 20 * 3 - 5, "the first layer of each block cannot be skipped"
+    (tmp_path / "r/leads.csv").write_text("layer,part,lead\nlayer1,k5,nan\n")
+    told = run("report", "r", cwd=tmp_path)
+    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
+    headless = run("export", "r", "--out", "b", "--backbone", "--to", "onnx", cwd=tmp_path)
+    assert headless.returncode == 0, headless.stderr
+    assert json.loads((tmp_path / "b/card.json").read_text())["outputs"][0]["name"] == "c2"
     exported = run("export", "r", "--out", "b", cwd=tmp_path)
     assert exported.returncode == 0, exported.stderr
     card = json.loads((tmp_path / "b/card.json").read_text())

@@ -31,7 +31,7 @@ from netdyno.nas.search.differentiable.checkpoint import (
     unpack,
     unpack_adam,
 )
-from netdyno.nas.search.differentiable.fill import fill
+from netdyno.nas.search.differentiable.fit import fit
 from netdyno.nas.search.differentiable.optimiser import SharedAdam
 from netdyno.nas.search.differentiable.relaxation import Relaxation
 from netdyno.nas.search.differentiable.runtime import fastest
@@ -94,13 +94,15 @@ class Descent:
 class Descended:
     """Where a training led: ``history (steps, 4)`` of :data:`COLUMNS`, and ``architectures (steps, genes)``.
 
-    ``genes (genes,)`` is the result: the architecture of the step ``chosen``, and what a target left room for.
+    ``genes (genes,)`` is the result: the architecture of the step ``chosen``, fitted to the target.
+    ``leads`` are those of the relaxation at the end.
     """
 
     history: NDArray[np.float64]
     architectures: Population
     chosen: int
     genes: Population
+    leads: dict[str, NDArray[np.float64]]
 
 
 def descend(
@@ -112,14 +114,14 @@ def descend(
     keep: Path | None = None,
     identity: str = "",
 ) -> Descended:
-    """Train in place and read the architecture off: the last one, or a late one that keeps to the target, filled up.
+    """Train in place and read the architecture off: the last one, or a late one, fitted to the target.
 
     ``cost`` is what the relaxation's runtime is the expectation of. With ``keep``, a file, the same call goes on
     where it was cut off, and ends where it would have ended; ``identity`` says what the cost stands on.
 
     Raises:
-        InputError: the data has another number of classes than the space, no architecture is as fast as the target or
-            none was found, the loss is no number any more, or the file is another search's.
+        InputError: the data has another number of classes than the space, no architecture is as fast as the target,
+            the loss is no number any more, or the file is another search's.
     """
     space = relaxation.space
     if len(data.classes) != space.classes:
@@ -143,8 +145,8 @@ def descend(
     chosen = _choose(training.history[:, 2], descent)
     genes: Population = training.architectures[chosen]
     if descent.target is not None:
-        genes = fill(genes, relaxation.reluctance(), cost, space, descent.target)
-    return Descended(training.history, training.architectures, chosen, genes)
+        genes = fit(genes, relaxation.reluctance(), cost, space, descent.target)
+    return Descended(training.history, training.architectures, chosen, genes, relaxation.leads())
 
 
 def require_reachable(target: float, cost: LayerCost, space: SinglePath) -> None:
@@ -163,7 +165,7 @@ def _choose(runtimes: NDArray[np.float64], descent: Descent) -> int:
         return len(runtimes) - 1
     good = np.flatnonzero(runtimes <= descent.target)
     if not len(good):
-        raise InputError(f"no step came down to {descent.target:g}: take more steps, or a larger architecture_rate")
+        return len(runtimes) - 1
     late = good[good >= 0.8 * len(runtimes)]
     return int(late[runtimes[late].argmax()] if len(late) else good[-1])
 

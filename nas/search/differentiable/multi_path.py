@@ -97,3 +97,7 @@ class MultiPath(Relaxation):
     def reluctance(self) -> NDArray[np.float64]:
         """How much lower a score is than the best."""
         return self.scores.behind()
+
+    def leads(self) -> dict[str, NDArray[np.float64]]:
+        """Scores, option by option, less their layer's mean."""
+        return self.scores.leads(self.space)

@@ -42,6 +42,10 @@ class Relaxation(nn.Module):
     def reluctance(self) -> NDArray[np.float64]:
         """How far each option is from being taken, ``(layers, options + 1)``: 0 for those that are, ∞ for none."""
 
+    @abstractmethod
+    def leads(self) -> dict[str, NDArray[np.float64]]:
+        """What the architecture is read from, ``(layers,)`` by name: how far each part is ahead of being left out."""
+
     def settle(self) -> None:
         """What is to be done after each step of the architecture."""
 

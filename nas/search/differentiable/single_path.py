@@ -16,7 +16,7 @@ from netdyno.nas.search.differentiable.relaxation import Relaxation
 from netdyno.nas.search.differentiable.runtime import flat
 from netdyno.nas.search.differentiable.thresholds import Thresholds
 from netdyno.nas.space import Population
-from netdyno.nas.spaces.single_path import EXPANSIONS, KERNELS, SinglePath
+from netdyno.nas.spaces.single_path import EXPANSIONS, KERNELS, SKIP, SinglePath
 from netdyno.nas.supernets.single_path import SinglePathSupernet
 from netdyno.nas.supernets.superkernel import Gates
 
@@ -59,7 +59,18 @@ class GatedPath(Relaxation):
     @torch.no_grad()
     def reluctance(self) -> NDArray[np.float64]:
         """The distance to thresholds that would have to be crossed, in sum."""
-        return crossings(self.thresholds.margins(self.supernet).numpy().astype(np.float64), self.space)
+        return crossings(self._margins(), self.space)
+
+    def leads(self) -> dict[str, NDArray[np.float64]]:
+        """How far norms are above their thresholds, gate by gate; not a number where there is no gate."""
+        margins, shown = self._margins(), len(Gates._fields) if len(self.space.ratios) > 1 else 3
+        margins[[not place.skips for place in self.space.places], Gates._fields.index("e3")] = np.nan
+        return dict(zip(Gates._fields[:shown], margins.T, strict=False))
+
+    @torch.no_grad()
+    def _margins(self) -> NDArray[np.float64]:
+        margins: NDArray[np.float64] = self.thresholds.margins(self.supernet).double().numpy()
+        return margins
 
 
 class SoftmaxPath(Relaxation):
@@ -94,6 +105,10 @@ class SoftmaxPath(Relaxation):
         """How much lower a score is than the best."""
         return self.scores.behind()
 
+    def leads(self) -> dict[str, NDArray[np.float64]]:
+        """Scores, option by option, less their layer's mean."""
+        return self.scores.leads(self.space)
+
 
 class OptionScores(nn.Module):
     """A trained score for each option of each layer, ``values (layers, options + 1)``; the skip is last."""
@@ -120,6 +135,13 @@ class OptionScores(nn.Module):
         scores = self().double()
         found: NDArray[np.float64] = (scores.max(1, keepdim=True).values - scores).numpy()
         return found
+
+    @torch.no_grad()
+    def leads(self, space: SinglePath) -> dict[str, NDArray[np.float64]]:
+        """Scores by option, each less its layer's mean, ``(layers,)``; not a number where there is no option."""
+        scores = self.values.double().masked_fill(~self.get_buffer("there"), torch.nan)
+        names = [*(option.name for option in space.options), SKIP]
+        return dict(zip(names, (scores - scores.nanmean(1, keepdim=True)).T.numpy(), strict=True))
 
 
 def marginals(chances: Tensor, space: SinglePath) -> list[Gates]:
