@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from netdyno.nas.search.bayes.tune import METHODS, Trial, best_of, tune
+from netdyno.nas.search.bayes.tune import METHODS, Reward, best_of, tune
 from netdyno.nas.search.differentiable.reward import reward
 
 RANDOM = 20
@@ -72,44 +72,52 @@ def main() -> None:
 
     runs = pd.read_csv(options.runs)
     simulated = SimulatedSearch(runs)
-    every = np.geomspace(*simulated.bounds, 400)
-    latency = simulated.mean(every)[:, 1]
+    every = simulated.mean(np.geomspace(*simulated.bounds, 400))
     result = {"benchmark": "penalty", "real_searches": len(runs), "scatter": simulated.scatter.round(4).tolist()}
     for share in (0.25, 0.5, 0.75):
-        target = float(latency.min() ** (1 - share) * latency.max() ** share)
+        least, most = every[:, 1].min(), every[:, 1].max()
+        target = float(least ** (1 - share) * most**share)
         worth = partial(reward, target=target)
-        best = float(worth(simulated.mean(every)).max())
-        told = {"best_there_is": round(best, 2)}
-        for method in METHODS:
-            told[method] = [_course(simulated, worth, method, seed) for seed in range(options.seeds)]
-        found = [course[-1][1] for course in told["random"]]
-        told_runs = {
-            method: [
-                next((spent for spent, value in course if value >= wanted), None)
-                for course, wanted in zip(told[method], found, strict=True)
-            ]
+        courses = {
+            method: np.array([course(simulated, worth, method, seed) for seed in range(options.seeds)])
             for method in METHODS
         }
+        wanted = courses["random"][:, RANDOM - 1]
         result[f"target {target:.4f} ms"] = {
-            "best_there_is": round(best, 2),
-            "random_after_20": [round(value, 2) for value in found],
-            "reached_after": told_runs,
+            "best_there_is": round(float(worth(every).max()), 2),
+            "random_after_20": round(wanted.mean(), 2),
+            "by_method": {
+                method: {
+                    "mean_reaches_it_after": first(found.mean(axis=0) >= wanted.mean()),
+                    "each_seed_after": [first(own >= its) for own, its in zip(found, wanted, strict=True)],
+                    "after_5": round(found[:, 4].mean(), 2),
+                    "after_10": round(found[:, 9].mean(), 2),
+                    "spread_after_10": round(found[:, 9].std(ddof=1), 2),
+                }
+                for method, found in courses.items()
+            },
         }
     print(json.dumps(result))
 
 
-def _course(simulated: SimulatedSearch, worth, method: str, seed: int) -> list[tuple[float, float]]:
-    """After each run of all epochs: what was spent, and what the best λ until then is worth on average."""
+def course(simulated: SimulatedSearch, worth: Reward, method: str, seed: int) -> list[float]:
+    """What the best λ is worth on average, once so many runs of all epochs, from 1 on, are spent; 0 before any."""
     run = partial(simulated.run, np.random.default_rng([seed, METHODS.index(method)]))
-    budget = RANDOM if method == "random" else RANDOM / 2
-    trials = tune(run, worth, simulated.bounds, method, budget, seed)
-    course = []
-    for n in range(1, len(trials) + 1):
-        if any(trial.share == 1.0 for trial in trials[:n]):
-            best: Trial = best_of(trials[:n])
-            value = float(worth(simulated.mean(np.array([best.setting])))[0])
-            course.append((sum(trial.share for trial in trials[:n]), value))
-    return course
+    trials = tune(run, worth, simulated.bounds, method, RANDOM if method == "random" else RANDOM / 2, seed)
+    spent = np.cumsum([trial.share for trial in trials])
+    found = []
+    for budget in range(1, RANDOM + 1):
+        until = [trial for trial, cost in zip(trials, spent, strict=True) if cost <= budget + 1e-9]
+        if any(trial.share == 1.0 for trial in until):
+            found.append(float(worth(simulated.mean(np.array([best_of(until).setting])))[0]))
+        else:
+            found.append(0.0)
+    return found
+
+
+def first(reached: NDArray[np.bool_]) -> int | None:
+    """The number of the first that is true, from 1 on."""
+    return int(reached.argmax()) + 1 if reached.any() else None
 
 
 if __name__ == "__main__":
