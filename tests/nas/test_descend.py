@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.data.dataset import Dataset
+from netdyno.nas.search.differentiable import FORMULATIONS as FORMULATION_NAMES
 from netdyno.nas.search.differentiable import descend as module
 from netdyno.nas.search.differentiable.descend import Descended, Descent, descend
 from netdyno.nas.search.differentiable.fit import FULL, fit
+from netdyno.nas.search.differentiable.formulations import make_relaxation
 from netdyno.nas.search.differentiable.multi_path import MIXES, MultiPath
 from netdyno.nas.search.differentiable.relaxation import Relaxation
-from netdyno.nas.search.differentiable.runtime import ExactRuntime, fastest
+from netdyno.nas.search.differentiable.runtime import ExactRuntime, PaperRuntime, fastest
 from netdyno.nas.search.differentiable.single_path import GatedPath, SoftmaxPath, decide, marginals
 from netdyno.nas.search.problem import neighbours
 from netdyno.nas.spaces.single_path import SinglePath, SinglePathPlus
@@ -204,6 +206,13 @@ def test_a_target_below_the_fastest_network_is_refused_at_once(
     )
     assert f"{least:.4g}" in message and not told
     descend(make("hard", cost), cost, data, Descent(**SHORT | {"architecture_rate": 1.0}, target=least * 1e6))
+
+
+def test_formulations_by_name(cost: LayerCost) -> None:
+    for name in FORMULATION_NAMES.names():
+        assert make_relaxation(name, SPACE, cost, 0).formulation == name
+    papers = make_relaxation("single-path-paper", SPACE, cost, 0)
+    assert isinstance(papers, GatedPath) and isinstance(papers.runtime, PaperRuntime) and papers.thresholds.hard
 
 
 def test_the_fastest_network_is_that(cost: LayerCost) -> None:

@@ -10,7 +10,7 @@ from netdyno.base.errors import InputError
 from netdyno.nas.search.differentiable import FORMULATIONS
 from netdyno.nas.search.differentiable.multi_path import MultiPath
 from netdyno.nas.search.differentiable.relaxation import Relaxation
-from netdyno.nas.search.differentiable.runtime import ExactRuntime
+from netdyno.nas.search.differentiable.runtime import ExactRuntime, PaperRuntime
 from netdyno.nas.search.differentiable.single_path import GatedPath, SoftmaxPath
 from netdyno.nas.space import Space
 from netdyno.nas.spaces.single_path import SinglePath
@@ -31,6 +31,7 @@ def make_relaxation(name: str, space: Space, cost: LayerCost, seed: int) -> Rela
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         relaxation: Relaxation = build(space, cost, seed)
+    relaxation.formulation = name
     return relaxation
 
 
@@ -51,8 +52,9 @@ def _supernet(space: SinglePath, seed: int) -> SinglePathSupernet:
     return supernet
 
 
-def _gated(space: SinglePath, cost: LayerCost, seed: int, *, hard: bool) -> Relaxation:
-    return GatedPath(_supernet(space, seed), ExactRuntime(cost, space), hard=hard)
+def _gated(space: SinglePath, cost: LayerCost, seed: int, *, hard: bool, exact: bool = True) -> Relaxation:
+    runtime = ExactRuntime(cost, space) if exact else PaperRuntime(cost, space)
+    return GatedPath(_supernet(space, seed), runtime, hard=hard)
 
 
 def _multi(space: SinglePath, cost: LayerCost, seed: int, *, mix: str) -> Relaxation:
@@ -65,6 +67,7 @@ def single_path_softmax(space: SinglePath, cost: LayerCost, seed: int) -> Relaxa
 
 
 single_path = partial(_gated, hard=True)
+single_path_paper = partial(_gated, hard=True, exact=False)
 single_path_sigmoid = partial(_gated, hard=False)
 multi_path_softmax = partial(_multi, mix="softmax")
 multi_path_gumbel = partial(_multi, mix="gumbel")
