@@ -1,8 +1,8 @@
 """In how many runs does Bayesian optimisation find the λ that random search finds in twenty?
 
 A simulated search stands in for real ones: Gaussian processes fitted to the real searches in ``penalty_runs.csv``,
-one of accuracy and one of latency, over λ and steps, with the scatter that they leave. Each seed draws runs of its
-own. What counts is what the λ that was found is worth on average. Prints one JSON line.
+for each number of steps one of accuracy and one of latency, over λ, with the scatter that they leave. Each seed draws
+runs of its own. What counts is what the λ that was found is worth on average. Prints one JSON line.
 
     python benchmarks/penalty.py
 """
@@ -22,7 +22,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from netdyno.nas.search.bayes.tune import METHODS, Reward, best_of, tune
+from netdyno.nas.search.bayes.tune import FIRST, METHODS, Reward, best_of, recommend, tune
 from netdyno.nas.search.differentiable.reward import reward
 
 RANDOM = 20
@@ -30,38 +30,38 @@ OUTCOMES = ("accuracy_pct", "latency_ms")
 
 
 class SimulatedSearch:
-    """Accuracy and latency that a search with a λ ends with, as real ones did."""
+    """Accuracy and latency that a search with a λ ends with, as real ones of as many steps did."""
 
     def __init__(self, runs: pd.DataFrame) -> None:
-        self.steps = int(runs["steps"].max())
+        most = int(runs["steps"].max())
         self.bounds = float(runs["penalty"].min()), float(runs["penalty"].max())
-        X = self._inputs(runs["penalty"].to_numpy(), runs["steps"].to_numpy() / self.steps)
-        self.models = []
-        for name in OUTCOMES:
-            kernel = ConstantKernel() * RBF([1.0, 1.0], (0.2, 20.0)) + WhiteKernel(0.1, (1e-4, 1.0))
-            model = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=4, random_state=0)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                self.models.append(model.fit(X, runs[name].to_numpy()))
+        self.models = {
+            steps / most: [fit(rows["penalty"].to_numpy(), rows[name].to_numpy()) for name in OUTCOMES]
+            for steps, rows in runs.groupby("steps")
+        }
 
-    @staticmethod
-    def _inputs(penalty: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([np.log(penalty), np.log(share)], axis=1)
-
-    @property
-    def scatter(self) -> NDArray[np.float64]:
+    def scatter(self, share: float = 1.0) -> NDArray[np.float64]:
         """Standard deviation of each outcome among runs of one λ."""
-        return np.array([np.sqrt(m.kernel_.k2.noise_level) * m._y_train_std for m in self.models])
+        return np.array([np.sqrt(m.kernel_.k2.noise_level) * m._y_train_std for m in self.models[share]])
 
     def mean(self, penalty: NDArray[np.float64], share: float = 1.0) -> NDArray[np.float64]:
         """Outcomes ``(n, 2)`` on average."""
-        X = self._inputs(penalty, np.full(len(penalty), share))
-        return np.stack([model.predict(X) for model in self.models], axis=1)
+        return np.stack([model.predict(np.log(penalty)[:, None]) for model in self.models[share]], axis=1)
 
     def run(self, generator: np.random.Generator, penalty: float, share: float) -> list[float]:
         """Outcomes of one run."""
-        drawn: list[float] = (self.mean(np.array([penalty]), share)[0] + generator.normal(0, self.scatter)).tolist()
+        noise = generator.normal(0, self.scatter(share))
+        drawn: list[float] = (self.mean(np.array([penalty]), share)[0] + noise).tolist()
         return drawn
+
+
+def fit(penalty: NDArray[np.float64], outcome: NDArray[np.float64]) -> GaussianProcessRegressor:
+    """An outcome over the logarithm of λ."""
+    kernel = ConstantKernel() * RBF(1.0, (0.3, 10.0)) + WhiteKernel(0.1, (1e-4, 1.0))
+    model = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=4, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model.fit(np.log(penalty)[:, None], outcome)
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def main() -> None:
     runs = pd.read_csv(options.runs)
     simulated = SimulatedSearch(runs)
     every = simulated.mean(np.geomspace(*simulated.bounds, 400))
-    result = {"benchmark": "penalty", "real_searches": len(runs), "scatter": simulated.scatter.round(4).tolist()}
+    result = {"benchmark": "penalty", "real_searches": len(runs), "scatter": simulated.scatter().round(4).tolist()}
     for share in (0.25, 0.5, 0.75):
         least, most = every[:, 1].min(), every[:, 1].max()
         target = float(least ** (1 - share) * most**share)
@@ -108,10 +108,12 @@ def course(simulated: SimulatedSearch, worth: Reward, method: str, seed: int) ->
     found = []
     for budget in range(1, RANDOM + 1):
         until = [trial for trial, cost in zip(trials, spent, strict=True) if cost <= budget + 1e-9]
-        if any(trial.share == 1.0 for trial in until):
-            found.append(float(worth(simulated.mean(np.array([best_of(until).setting])))[0]))
-        else:
+        if not until:
             found.append(0.0)
+            continue
+        modelled = method != "random" and len(until) >= FIRST
+        chosen = recommend(until, simulated.bounds, worth) if modelled else best_of(until).setting
+        found.append(float(worth(simulated.mean(np.array([chosen])))[0]))
     return found
 
 

@@ -83,6 +83,12 @@ def best_of(trials: Sequence[Trial]) -> Trial:
     return max((trial for trial in trials if trial.share == most), key=lambda trial: trial.reward)
 
 
+def recommend(trials: Sequence[Trial], bounds: tuple[float, float], reward: Reward) -> float:
+    """The setting of a trial that is worth most on average, as far as Gaussian processes can tell luck from it."""
+    model, X = _modelled(trials, bounds, 0)
+    return trials[int(model.expected_reward(X, reward).argmax())].setting
+
+
 def _asked(
     method: str,
     trials: list[Trial],
@@ -99,23 +105,29 @@ def _asked(
     shift = generator.random()
     for position in range(FIRST):
         yield (position + shift) / FIRST, min(SHARES) if by_epochs else 1.0
-    require("botorch", extra="lab", purpose="Bayesian optimisation")
-    from netdyno.nas.search.bayes.outcomes import Outcomes
-
     while True:
-        least, most = bounds
-        at = [np.log(trial.setting / least) / np.log(most / least) for trial in trials]
-        X = np.array([at, [trial.share for trial in trials]]).T
-        model = Outcomes(X, np.array([trial.outcomes for trial in trials]), int(generator.integers(2**31)))
+        model, whole = _modelled(trials, bounds, int(generator.integers(2**31)))
         full = np.stack([_GRID, np.ones_like(_GRID)], axis=1)
-        whole = [trial.reward for trial in trials if trial.share == 1.0]
-        best = max(whole) if whole else float(model.expected_reward(full, reward).max())
+        # Not the best that was seen: runs scatter, and a lucky one would make all that is near it look hopeless.
+        best = float(model.expected_reward(whole, reward).max())
         gain = model.expected_improvement(full, best, reward)
         if not gain.any():
             gain = model.expected_reward(full, reward)
         chosen = full[[int(gain.argmax())]]
         cheap = by_epochs and sum(trial.share for trial in trials) < CHEAP * budget
         yield float(chosen[0, 0]), _worth(model, chosen) if cheap else 1.0
+
+
+def _modelled(trials: Sequence[Trial], bounds: tuple[float, float], seed: int) -> tuple[Outcomes, Floats]:
+    """A model of the trials, and their settings as runs of all epochs, ``(n, 2)``."""
+    require("botorch", extra="lab", purpose="Bayesian optimisation")
+    from netdyno.nas.search.bayes.outcomes import Outcomes
+
+    least, most = bounds
+    at = np.log([trial.setting / least for trial in trials]) / np.log(most / least)
+    X = np.stack([at, [trial.share for trial in trials]], axis=1)
+    model = Outcomes(X, np.array([trial.outcomes for trial in trials]), seed)
+    return model, np.stack([at, np.ones_like(at)], axis=1)
 
 
 def _worth(model: Outcomes, chosen: Floats) -> float:
