@@ -63,6 +63,8 @@ def tune(
     least, most = bounds
     if not (0 < least < most < np.inf and budget >= 1):
         raise InputError(f"tuning needs bounds 0 < least < most and a run at least, not {bounds} and {budget:g}")
+    if method != "random":  # before the first run, not after it
+        require("botorch", extra="lab", purpose="Bayesian optimisation")
     generator = np.random.default_rng(seed)
     trials: list[Trial] = []
     spent = 0.0
@@ -120,7 +122,6 @@ def _asked(
 
 def _modelled(trials: Sequence[Trial], bounds: tuple[float, float], seed: int) -> tuple[Outcomes, Floats]:
     """A model of the trials, and their settings as runs of all epochs, ``(n, 2)``."""
-    require("botorch", extra="lab", purpose="Bayesian optimisation")
     from netdyno.nas.search.bayes.outcomes import Outcomes
 
     least, most = bounds
