@@ -58,7 +58,7 @@ def test_the_budget_is_kept_and_the_seed_decides(method: str) -> None:
     assert tune(search, WORTH, BOUNDS, method, 1, seed=3)[0].setting != trials[0].setting
 
 
-@pytest.mark.parametrize("method", ["bayes", "multi-fidelity"])
+@pytest.mark.parametrize("method", ["bayes", pytest.param("multi-fidelity", marks=pytest.mark.slow)])
 def test_bayesian_optimisation_finds_the_best(method: str) -> None:
     pytest.importorskip("botorch", reason="Bayesian optimisation needs the extra lab")
     best = max(worth(penalty) for penalty in np.geomspace(*BOUNDS, 2000))
