@@ -22,7 +22,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 
-from netdyno.nas.search.bayes.tune import FIRST, METHODS, Reward, best_of, recommend, tune
+from netdyno.nas.search.bayes import Reward
+from netdyno.nas.search.bayes.tune import FIRST, METHODS, best_of, recommend, tune
 from netdyno.nas.search.differentiable.reward import reward
 
 RANDOM = 20

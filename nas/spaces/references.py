@@ -9,40 +9,19 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from netdyno.base.errors import InputError
 from netdyno.nas.space import GeneGroup
 from netdyno.nas.spaces.fbnet import BLOCKS, HEAD_CHANNELS, STAGES
-from netdyno.nas.spaces.slots import Slot, SlottedSpace
+from netdyno.nas.spaces.slots import ScaledSpace, Slot
 from netdyno.profiler.layers import Conv, FBNetBlock, GlobalPool, Layer, Linear, MBConv, SeparableConv, make_divisible
 
-SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 32, 1024
-LARGEST_WIDTH = 16
 
-
-class Reference(SlottedSpace):
-    """A published network: one gene with one option, its name.
-
-    Raises:
-        InputError: a width, resolution or number of classes that cannot be.
-    """
+class Reference(ScaledSpace):
+    """A published network: one gene with one option, its name; raises as :class:`ScaledSpace` does."""
 
     def __init__(self, width: float = 1.0, resolution: int = 224, classes: int = 1000) -> None:
-        self.width, self.side = float(width), int(resolution)
-        if not 0 < self.width <= LARGEST_WIDTH:
-            raise InputError(f"{self.name}: width must be above 0 and at most {LARGEST_WIDTH}, not {self.width:g}")
-        if not SMALLEST_RESOLUTION <= self.side <= LARGEST_RESOLUTION:
-            raise InputError(
-                f"{self.name}: resolution must be from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, not {self.side}"
-            )
         self.groups = (GeneGroup("network", (self.name,)),)
-        super().__init__(classes)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Width, resolution and classes."""
-        return {"width": self.width, "resolution": self.side, "classes": self.classes}
+        super().__init__(width, resolution, classes)
 
     def slots(self) -> list[Slot]:
         """The network's layers, none of them a choice."""

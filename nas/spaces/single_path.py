@@ -8,15 +8,16 @@ where its output has its input's shape. 20 genes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.errors import InputError, UnknownName
+from netdyno.base.errors import UnknownName
 from netdyno.nas.space import GeneGroup, Population
-from netdyno.nas.spaces.slots import Slot, SlottedSpace
+from netdyno.nas.spaces.slots import ScaledSpace, Slot
 from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, make_divisible
 
 STAGES = ((24, 2), (40, 2), (80, 2), (96, 1), (192, 2))
@@ -27,8 +28,6 @@ BASE_WIDTHS = (32, 16, *(channels for channels, _ in STAGES), 320, 1280)
 LAST_EXPANSION = 6
 KERNELS, EXPANSIONS = (3, 5), (3, 6)
 SKIP = "skip"
-SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 32, 1024
-LARGEST_WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -68,43 +67,37 @@ class Place:
         )
 
 
-class SinglePath(SlottedSpace):
-    """Single-Path at any width, input resolution and number of classes.
+class SinglePath(ScaledSpace):
+    """Single-Path at any width, even input resolution and number of classes; raises as :class:`ScaledSpace` does.
 
     A layer's options are numbered as in the published runtime model; a skip comes last, where there is one.
-
-    Raises:
-        InputError: a width, resolution or number of classes that cannot be.
     """
 
     name = "single-path"
     ratios: ClassVar[tuple[float, ...]] = (0.0,)
+    multiple_of = 2
 
     def __init__(self, width: float = 1.0, resolution: int = 224, classes: int = 1000) -> None:
-        self.width, self.side = float(width), int(resolution)
-        if not 0 < self.width <= LARGEST_WIDTH:
-            raise InputError(f"{self.name}: width must be above 0 and at most {LARGEST_WIDTH}, not {self.width:g}")
-        if not SMALLEST_RESOLUTION <= self.side <= LARGEST_RESOLUTION or self.side % 2:
-            raise InputError(
-                f"{self.name}: resolution must be even and from {SMALLEST_RESOLUTION} to {LARGEST_RESOLUTION}, "
-                f"not {self.side}"
-            )
-        self.channels = tuple(make_divisible(base * self.width) for base in BASE_WIDTHS)
-        self.options = tuple(Option(k, e, se) for k, e, se in product(KERNELS, EXPANSIONS, self.ratios))
-        self.places = self._places()
+        super().__init__(width, resolution, classes)
         names = tuple(option.name for option in self.options)
         self.groups = tuple(
             GeneGroup(f"layer{number}", (*names, SKIP) if place.skips else names)
             for number, place in enumerate(self.places, start=1)
         )
-        super().__init__(classes)
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """Width, resolution and classes."""
-        return {"width": self.width, "resolution": self.side, "classes": self.classes}
+    @cached_property
+    def channels(self) -> tuple[int, ...]:
+        """Of stem, first block, searched blocks, last block and head, at this width."""
+        return tuple(make_divisible(base * self.width) for base in BASE_WIDTHS)
 
-    def _places(self) -> list[Place]:
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """A layer's candidates but the skip."""
+        return tuple(Option(k, e, se) for k, e, se in product(KERNELS, EXPANSIONS, self.ratios))
+
+    @cached_property
+    def places(self) -> list[Place]:
+        """The searched layers in execution order."""
         side, cin = self.side // 2, self.channels[1]
         places = []
         for (_, first_stride), cout in zip(STAGES, self.channels[2:], strict=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from netdyno.nas.space import Population, Space
 from netdyno.profiler.layers import Layer
 
 MOST_CLASSES = 100_000
+LARGEST_WIDTH = 16
+SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 32, 1024
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,29 @@ class SlottedSpace(Space):
         first = np.zeros(len(population), np.int64)
         chosen = (first if slot.gene is None else population[:, slot.gene] for slot in self._slots)
         return np.stack([ids[options] for ids, options in zip(self._ids, chosen, strict=True)], axis=1)
+
+
+class ScaledSpace(SlottedSpace):
+    """A space at any width, input resolution and number of classes; of the resolution a ``multiple_of``.
+
+    Raises:
+        InputError: a width, resolution or number of classes that cannot be.
+    """
+
+    multiple_of: ClassVar[int] = 1
+
+    def __init__(self, width: float = 1.0, resolution: int = 224, classes: int = 1000) -> None:
+        self.width, self.side = float(width), int(resolution)
+        if not 0 < self.width <= LARGEST_WIDTH:
+            raise InputError(f"{self.name}: width must be above 0 and at most {LARGEST_WIDTH}, not {self.width:g}")
+        if not SMALLEST_RESOLUTION <= self.side <= LARGEST_RESOLUTION or self.side % self.multiple_of:
+            raise InputError(
+                f"{self.name}: resolution must be a multiple of {self.multiple_of} from {SMALLEST_RESOLUTION} "
+                f"to {LARGEST_RESOLUTION}, not {self.side}"
+            )
+        super().__init__(classes)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Width, resolution and classes."""
+        return {"width": self.width, "resolution": self.side, "classes": self.classes}

@@ -15,16 +15,18 @@ from netdyno.profiler.layers import FBNetBlock, Layer, MBConv, SeparableConv
 Refuses = Callable[[Callable[[], object]], str]
 
 PUBLISHED = {
-    # Millions of multiply-accumulates and of parameters, and where they stand.
+    # Millions of multiply-accumulates, where any are published, and of parameters, and where they stand.
     "mobilenet-v1": ("569", "4.2"),  # Howard et al. 2017, Table 8
-    "mobilenet-v2": ("301", "3.50"),  # 300 in Sandler et al. 2018, Table 4; 0.31 G and 3.50 in timm's tables
+    "mobilenet-v2": ("300", "3.50"),  # Sandler et al. 2018, Table 4; 3.50 in timm's tables, 3.4 in the paper
     "mobilenet-v3": ("217", "5.48"),  # 217 at TensorFlow's model garden; 5.48 in timm's tables
     "mnasnet-a1": ("312", "3.9"),  # Tan et al. 2019, Table 1
-    "mnasnet-b1": ("314", "4.38"),  # 315 in Tan et al. 2019, Table 1; 4.38 in timm's tables
+    "mnasnet-b1": ("315", "4.38"),  # Tan et al. 2019, Table 1; 4.38 in timm's tables
     "proxylessnas-r": ("320", "4.1"),  # Cai et al. 2020 (Once-for-All), Table 2; 4.08 from its own code
     "fbnet-b": ("295", "4.8"),  # Wu et al. 2019, and its authors' code, without the classifier's operations
-    "single-path-nas": ("333", "4.42"),  # 0.35 G and 4.42 in timm's tables
+    "single-path-nas": ("", "4.42"),  # in timm's tables
 }
+OFF_BY = {("mobilenet-v2", "300"): 0.8, ("mnasnet-b1", "315"): 0.6}
+"""Where rounding does not give what is published: by how many millions at most it is off."""
 NORMS = {"mobilenet-v2": "3.47"}  # TensorFlow's model garden counts no batch norm
 
 
@@ -35,8 +37,10 @@ def test_counts_are_the_published_ones(name: str) -> None:
     if name == "fbnet-b":
         macs -= space.layers(space.largest())[-1].macs
     for counted, published in zip((macs, params), PUBLISHED[name], strict=True):
-        decimals = len(published.partition(".")[2])
-        assert f"{counted / 1e6:.{decimals}f}" == published
+        if (name, published) in OFF_BY:
+            assert abs(counted / 1e6 - float(published)) < OFF_BY[name, published]
+        elif published:
+            assert f"{counted / 1e6:.{len(published.partition('.')[2])}f}" == published
     if name in NORMS:
         without = params - sum(_norm_params(layer) for layer in space.layers(space.largest()))
         assert f"{without / 1e6:.2f}" == NORMS[name]

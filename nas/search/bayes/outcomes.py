@@ -8,7 +8,6 @@ Source: Astudillo & Frazier 2019 (composite functions); fidelities: Wu et al. 20
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,9 @@ from botorch.fit import fit_gpytorch_mll
 from botorch.models.gp_regression import SingleTaskGP
 from botorch.models.gp_regression_fidelity import SingleTaskMultiFidelityGP
 from gpytorch.mlls import ExactMarginalLogLikelihood
-from numpy.typing import NDArray
 from torch import Tensor
 
-Floats = NDArray[np.float64]
-Reward = Callable[[Floats], Floats]
-"""Outcomes ``(…, m)`` to a number ``(…)`` that is the better the larger it is."""
+from netdyno.nas.search.bayes import Floats, Reward
 
 DRAWS = 512
 

@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.base.progress import Progress, silent
 from netdyno.base.registry import require
+from netdyno.nas.search.bayes import Floats, Reward
 
 if TYPE_CHECKING:
     from netdyno.nas.search.bayes.outcomes import Outcomes
 
-Floats = NDArray[np.float64]
 Run = Callable[[float, float], Sequence[float]]
 """A setting and the share of all epochs to what a run with these ends with."""
-Reward = Callable[[Floats], Floats]
 
 METHODS = ("bayes", "multi-fidelity", "random")
 FIRST = 3
