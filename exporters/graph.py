@@ -6,7 +6,7 @@ Writers turn the layout into their own. The operators are few on purpose:
 ============  ==========================  ==================================================
 op            weights                     attributes
 ============  ==========================  ==================================================
-conv          weight (O,I/groups,k,k),    stride, padding (same on each side), groups
+conv          weight (O,I/groups,k,k),    stride, padding (before), after, groups
               bias (O,)
 linear        weight (out,in), bias       –
 relu          –                           –
@@ -14,7 +14,8 @@ swish         –                           – (x · sigmoid(x))
 h_swish       –                           – (x · relu6(x+3) / 6)
 h_sigmoid     –                           – (relu6(x+3) / 6)
 global_mean   –                           – (over height and width, kept as 1×1)
-avg_pool      –                           kernel, stride, padding (not counted in the mean)
+avg_pool      –                           kernel, stride, padding, after (not counted in the mean)
+max_pool      –                           kernel, stride, padding, after (below all values)
 shuffle       –                           groups (channels dealt out group by group)
 flatten       –                           – ((n, c, 1, 1) to (n, c))
 add, mul      –                           – (mul broadcasts a (n, c, 1, 1) second input)
@@ -110,12 +111,19 @@ class GraphBuilder:
         self._shapes[name] = tuple(shape)
         return name
 
-    def conv(self, x: str, weight: Array, bias: Array, *, name: str, stride: int = 1, groups: int = 1) -> str:
-        """A convolution with a square, odd kernel, padded by half of it on every side."""
+    def conv(
+        self, x: str, weight: Array, bias: Array, *, name: str, stride: int = 1, groups: int = 1, whole: bool = False
+    ) -> str:
+        """A convolution with a square kernel, padded by half of it on every side, an even one by less before.
+
+        Where it is ``whole`` the kernel is as large as the activation, and nothing is padded.
+        """
         batch, _, height, width = self._shapes[x]
         channels, _, kernel, _ = weight.shape
-        shape = (batch, channels, -(-height // stride), -(-width // stride))
-        attributes = {"stride": stride, "padding": kernel // 2, "groups": groups}
+        before, after = (0, 0) if whole else ((kernel - 1) // 2, kernel // 2)
+        height, width = (1, 1) if whole else (-(-height // stride), -(-width // stride))
+        shape = (batch, channels, height, width)
+        attributes = {"stride": stride, "padding": before, "after": after, "groups": groups}
         return self._node("conv", (x,), name, shape, {"weight": weight, "bias": bias}, attributes)
 
     def linear(self, x: str, weight: Array, bias: Array, *, name: str) -> str:
@@ -138,8 +146,19 @@ class GraphBuilder:
         """
         padding = kernel // 2 if stride == 1 else 0
         height, width = ((side + 2 * padding - kernel) // stride + 1 for side in self._shapes[x][2:])
-        attributes = {"kernel": kernel, "stride": stride, "padding": padding}
+        attributes = {"kernel": kernel, "stride": stride, "padding": padding, "after": padding}
         return self._node("avg_pool", (x,), f"{x}.pool", (*self._shapes[x][:2], height, width), attributes=attributes)
+
+    def max_pool(self, x: str, *, kernel: int, stride: int) -> str:
+        """The largest in a window at every ``stride``-th position of a square activation, the last one included.
+
+        What windows reach beyond the activation, in sum, is halved, the larger half after it.
+        """
+        *outer, height, width = self._shapes[x]
+        side = -(-height // stride)
+        beyond = max((side - 1) * stride + kernel - height, 0)
+        attributes = {"kernel": kernel, "stride": stride, "padding": beyond // 2, "after": beyond - beyond // 2}
+        return self._node("max_pool", (x,), f"{x}.pool", (*outer, side, -(-width // stride)), attributes=attributes)
 
     def shuffle(self, x: str, *, groups: int) -> str:
         """Channel j of group i becomes channel i of group j (Zhang et al. 2018, ShuffleNet)."""

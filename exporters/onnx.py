@@ -78,8 +78,13 @@ def _avg_pool(graph: Graph, node: Node) -> Sequence[NodeProto]:
     return _plain("AveragePool", **_window(node), kernel_shape=kernel_shape, count_include_pad=0)(graph, node)
 
 
+def _max_pool(graph: Graph, node: Node) -> Sequence[NodeProto]:
+    return _plain("MaxPool", **_window(node), kernel_shape=[node.attributes["kernel"]] * 2)(graph, node)
+
+
 def _window(node: Node) -> dict[str, list[int]]:
-    return {"strides": [node.attributes["stride"]] * 2, "pads": [node.attributes["padding"]] * 4}
+    before, after = node.attributes["padding"], node.attributes["after"]
+    return {"strides": [node.attributes["stride"]] * 2, "pads": [before, before, after, after]}
 
 
 def _shuffle(graph: Graph, node: Node) -> Sequence[NodeProto]:
@@ -123,6 +128,7 @@ EMITTERS: dict[str, Emitter] = {
     "h_sigmoid": _plain("HardSigmoid", alpha=1 / 6, beta=0.5),
     "global_mean": _plain("GlobalAveragePool"),
     "avg_pool": _avg_pool,
+    "max_pool": _max_pool,
     "shuffle": _shuffle,
     "flatten": _plain("Flatten", axis=1),
     "add": _plain("Add"),

@@ -110,16 +110,17 @@ def _conv(writing: _Writing, node: Node, activation: int) -> None:
 def _padded(writing: _Writing, node: Node, kernel: int) -> tuple[int, int]:
     """The input that a window reads, and its padding scheme; a PAD comes first where neither scheme fits.
 
-    Ours is the same on every side; TFLite's SAME puts the odd row of an even input last. A PAD holds no more
-    rows than the kernel reaches.
+    Ours is the same for every size of the input; TFLite's SAME is less where the stride leaves rows out. A PAD holds
+    no more rows than the kernel reaches.
     """
     (name,) = node.inputs
     padding, stride = node.attributes["padding"], node.attributes["stride"]
-    if padding == 0:
+    if not (padding or node.attributes["after"]):
         return writing.activation(name), schema.Padding.VALID
     batch, channels, *sides = writing.graph.shapes[name]
     # Rows and columns to add after the input, so that the last window just fits.
-    after = [((side + 2 * padding - kernel) // stride) * stride + kernel - padding - side for side in sides]
+    outputs = writing.graph.shapes[node.output][2:]
+    after = [(out - 1) * stride + kernel - padding - side for out, side in zip(outputs, sides, strict=True)]
     if [_same_padding(side, kernel, stride) for side in sides] == [(padding, end) for end in after]:
         return writing.activation(name), schema.Padding.SAME
     after = [max(end, 0) for end in after]
@@ -195,11 +196,23 @@ def _global_mean(writing: _Writing, node: Node, _: int) -> None:
 
 
 def _avg_pool(writing: _Writing, node: Node, _: int) -> None:
+    x, padding = _padded(writing, node, node.attributes["kernel"])
+    writing.emit(Op.AVERAGE_POOL_2D, node, _pooling(node, padding), inputs=(x,))
+
+
+def _max_pool(writing: _Writing, node: Node, _: int) -> None:
+    """Padded as SAME is, where anything is: zeros of a PAD would be values."""
+    padded = node.attributes["padding"] or node.attributes["after"]
+    padding = schema.Padding.SAME if padded else schema.Padding.VALID
+    writing.emit(Op.MAX_POOL_2D, node, _pooling(node, padding))
+
+
+def _pooling(node: Node, padding: int) -> Any:
     options = schema.Pool2DOptionsT()
     options.filterHeight = options.filterWidth = node.attributes["kernel"]
     options.strideH = options.strideW = node.attributes["stride"]
-    x, options.padding = _padded(writing, node, node.attributes["kernel"])
-    writing.emit(Op.AVERAGE_POOL_2D, node, options, inputs=(x,))
+    options.padding = padding
+    return options
 
 
 def _zero(writing: _Writing, node: Node, _: int) -> None:
@@ -244,6 +257,7 @@ EMITTERS: dict[str, Callable[[_Writing, Node, int], None]] = {
     "h_sigmoid": _h_sigmoid,
     "global_mean": _global_mean,
     "avg_pool": _avg_pool,
+    "max_pool": _max_pool,
     "shuffle": _shuffle,
     "flatten": _reshape,
     "add": _add,

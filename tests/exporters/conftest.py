@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -87,7 +88,14 @@ def run_torch(graph: Graph, inputs: dict[str, Any]) -> dict[str, Any]:
 
     def conv(node: Node, x: Any, weight: Any, bias: Any) -> Any:
         a = node.attributes
-        return F.conv2d(x, weight, bias, stride=a["stride"], padding=a["padding"], groups=a["groups"])
+        return F.conv2d(padded(node, x, 0.0), weight, bias, stride=a["stride"], groups=a["groups"])
+
+    def padded(node: Node, x: Any, value: float) -> Any:
+        before, after = node.attributes["padding"], node.attributes["after"]
+        return F.pad(x, (before, after, before, after), value=value)
+
+    def max_pool(node: Node, x: Any) -> Any:
+        return F.max_pool2d(padded(node, x, -np.inf), node.attributes["kernel"], node.attributes["stride"])
 
     def avg_pool(node: Node, x: Any) -> Any:
         a = node.attributes
@@ -102,6 +110,7 @@ def run_torch(graph: Graph, inputs: dict[str, Any]) -> dict[str, Any]:
         "h_sigmoid": lambda _, x: F.hardsigmoid(x),
         "global_mean": lambda _, x: x.mean((2, 3), keepdim=True),
         "avg_pool": avg_pool,
+        "max_pool": max_pool,
         "shuffle": lambda node, x: F.channel_shuffle(x, node.attributes["groups"]),
         "zero": lambda _, x: torch.zeros_like(x),
         "flatten": lambda _, x: x.flatten(1),
@@ -171,7 +180,7 @@ def build_every_operator() -> dict[str, Graph]:
     for op in ("relu", "swish", "h_swish", "h_sigmoid", "identity", "zero"):
         add(op, (1, 6, 5, 7), lambda b, x, op=op: b.unary(op, x))
         add(f"{op}-flat", (2, 6), lambda b, x, op=op: b.unary(op, x))
-    for kernel in (1, 3, 5, 7):
+    for kernel in (1, 2, 3, 4, 5, 7):
         for stride in (1, 2):
             for groups, per_group in ((1, 6), (6, 1), (2, 3)):
                 w, bias = weights(12, per_group, kernel, kernel), weights(12)
@@ -188,6 +197,15 @@ def build_every_operator() -> dict[str, Graph]:
         for shape in ((2, 6, 6, 6), (1, 6, 9, 6)):
             name = f"avg_pool-k{kernel}-s{stride}-{'x'.join(map(str, shape))}"
             add(name, shape, lambda b, x, k=kernel, s=stride: b.avg_pool(x, kernel=k, stride=s))
+    for kernel, stride, side in product((1, 2, 3), (1, 2), (6, 7)):
+        shape = (2, 6, side, side)
+        add(
+            f"max_pool-k{kernel}-s{stride}-{side}",
+            shape,
+            lambda b, x, k=kernel, s=stride: b.max_pool(x, kernel=k, stride=s),
+        )
+    w, bias = weights(5, 6, 4, 4), weights(5)
+    add("conv-whole", (2, 6, 4, 4), lambda b, x, w=w, bias=bias: b.conv(x, w, bias, name="conv", whole=True))
     for groups in (2, 3):
         add(f"shuffle-{groups}", (2, 12, 5, 7), lambda b, x, g=groups: b.shuffle(x, groups=g))
     add("linear", (3, 10), lambda b, x: b.linear(x, weights(4, 10), weights(4), name="linear"))
