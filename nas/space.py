@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,15 @@ Population = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class GeneGroup:
-    """``count`` genes of one meaning, under its published name, each an index into ``values``."""
+    """``count`` genes of one meaning, under its published name, each an index into ``values``.
+
+    Genes that are not ``layered`` leave the layers as they are, such as a training's learning rate.
+    """
 
     name: str
-    values: tuple[int | str, ...]
+    values: tuple[int | float | str, ...]
     count: int = 1
+    layered: bool = True
 
 
 class Space(ABC):
@@ -170,13 +175,14 @@ class Space(ABC):
     def structure(self, X: Population) -> NDArray[np.float64]:
         """Structural hyperparameters, ``(n, columns)``: the value of each active gene, 0 where it has no effect.
 
-        Genes whose options are names have a column an option instead, 1 for the one that is taken.
+        Genes whose options are names have a column an option instead, 1 for the one that is taken; those that do not
+        change the layers have none.
         """
         population = self.check(X)
         active, one_hot = self.active(population), self.features(population)
         first = np.cumsum(self.cardinalities) - self.cardinalities
         columns = []
-        for group in self.groups:
+        for group in filter(attrgetter("layered"), self.groups):
             named = any(isinstance(value, str) for value in group.values)
             for gene in range(*self.columns[group.name].indices(len(first))):
                 values = np.asarray(group.values)[population[:, gene], None]
@@ -185,14 +191,18 @@ class Space(ABC):
         return np.concatenate(columns, axis=1).astype(np.float64)
 
     def option_counts(self, X: Population) -> NDArray[np.float64]:
-        """How many active genes take each option, ``(n, options)``; genes with equal options are counted together."""
+        """How many active genes take each option, ``(n, options)``; genes with equal options are counted together.
+
+        Genes that do not change the layers are left out.
+        """
         features = self.features(X)
-        together: dict[tuple[int | str, ...], NDArray[np.float64]] = {}
+        together: dict[tuple[int | float | str, ...], NDArray[np.float64]] = {}
         column = 0
         for group in self.groups:
             width = len(group.values)
             counts = features[:, column : column + width * group.count].reshape(-1, group.count, width).sum(axis=1)
-            together[group.values] = together.get(group.values, 0.0) + counts
+            if group.layered:
+                together[group.values] = together.get(group.values, 0.0) + counts
             column += width * group.count
         return np.concatenate(list(together.values()), axis=1)
 
@@ -202,6 +212,10 @@ class Space(ABC):
         """The layers of one architecture in execution order."""
         vocabulary = self.vocabulary()
         return [vocabulary[i] for i in self.layer_ids(self.check(genes))[0] if i >= 0]
+
+    def recipe(self, genes: Population) -> dict[str, float]:
+        """What one architecture ``(genes,)`` says of its own training, by name; most say nothing."""
+        return {}
 
     def resolution(self, genes: Population) -> int:
         """Height and width of one architecture's input."""
@@ -252,7 +266,7 @@ def _is_row(values: Any, group: GeneGroup) -> bool:
     """Whether these are one value of the group for each of its genes."""
     if not isinstance(values, Sequence | np.ndarray) or len(values) != group.count:
         return False
-    return all(isinstance(value, int | np.integer | str) and value in group.values for value in values)
+    return all(isinstance(value, int | float | np.number | str) and value in group.values for value in values)
 
 
 def make_space(name: str, **parameters: Any) -> Space:

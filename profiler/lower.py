@@ -14,13 +14,16 @@ from netdyno.profiler.layers import (
     Add,
     AvgPool,
     Conv,
+    Dense,
     FBNetBlock,
     GlobalPool,
     Layer,
     Linear,
+    MaxPool,
     MBConv,
     Norm,
     Overhead,
+    PlainConv,
     PreConv,
     PreResidual,
     SeparableConv,
@@ -56,13 +59,15 @@ def weight_shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
     """Shape of each weight by its part: convolutions ``(O, I/groups, k, k)``, linear ``(out, in)``."""
     shapes: dict[str, tuple[int, ...]] = {}
     match layer:
-        case Conv() | PreConv():
+        case Conv() | PreConv() | PlainConv():
             shapes["conv"] = (layer.cout, layer.cin, layer.kernel, layer.kernel)
         case SeparableConv():
             shapes["depthwise"] = (layer.cin, 1, layer.kernel, layer.kernel)
             shapes["pointwise"] = (layer.cout, layer.cin, 1, 1)
         case Linear():
             shapes["linear"] = (layer.cout, layer.cin)
+        case Dense():
+            shapes["dense"] = (layer.cout, layer.cin, layer.h, layer.w)
         case MBConv():
             if layer.expands:
                 shapes["expand"] = (layer.mid, layer.cin, 1, 1)
@@ -106,7 +111,7 @@ def _(layer: Overhead | Skip, builder: GraphBuilder, x: str, weights: Weights) -
 
 
 @_emit.register
-def _(layer: Conv, builder: GraphBuilder, x: str, weights: Weights) -> str:
+def _(layer: Conv | PlainConv, builder: GraphBuilder, x: str, weights: Weights) -> str:
     y = _conv(builder, x, weights, "conv", stride=layer.stride)
     return _activate(builder, y, layer.act)
 
@@ -142,6 +147,18 @@ def _(layer: GlobalPool, builder: GraphBuilder, x: str, weights: Weights) -> str
 @_emit.register
 def _(layer: Linear, builder: GraphBuilder, x: str, weights: Weights) -> str:
     return builder.linear(builder.flatten(x), weights["linear.weight"], weights["linear.bias"], name="linear")
+
+
+@_emit.register
+def _(layer: MaxPool, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    return builder.max_pool(x, kernel=layer.kernel, stride=layer.stride)
+
+
+@_emit.register
+def _(layer: Dense, builder: GraphBuilder, x: str, weights: Weights) -> str:
+    """A convolution whose kernel is the whole input: the same in every layout of activations."""
+    y = builder.conv(x, weights["dense.weight"], weights["dense.bias"], name="dense", whole=True)
+    return _activate(builder, y, layer.act)
 
 
 @_emit.register

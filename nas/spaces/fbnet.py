@@ -50,7 +50,7 @@ class FBNet(SlottedSpace):
         for cout, layers, first_stride in STAGES:
             for position in range(layers):
                 stride = 1 if position else first_stride
-                slots.append(Slot(_options(side, cin, cout, stride), gene=len(slots) - 1))
+                slots.append(Slot(_options(side, cin, cout, stride), (len(slots) - 1,)))
                 side, cin = -(-side // stride), cout
         expansion = Conv(side, side, cin, HEAD_CHANNELS, 1, 1, 1, "relu")
         head = (expansion, GlobalPool(side, side, HEAD_CHANNELS), Linear(HEAD_CHANNELS, self.classes))

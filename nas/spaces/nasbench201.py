@@ -55,7 +55,7 @@ class NasBench201(SlottedSpace):
             operations = (Zero(*shape), None, *convolutions, AvgPool(*shape, 3))
             for _ in range(CELLS):
                 for edge, (source, _target) in enumerate(EDGES):
-                    slots.append(Slot(operations, edge))
+                    slots.append(Slot(operations, (edge,)))
                     slots += [Slot((Add(*shape),))] if source else []
         head = (Norm(*shapes[-1]), GlobalPool(*shapes[-1]), Linear(CHANNELS[-1], self.classes))
         return [*slots, *(Slot((layer,)) for layer in head)]

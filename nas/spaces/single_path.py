@@ -121,7 +121,7 @@ class SinglePath(ScaledSpace):
             GlobalPool(end, end, head),
             Linear(head, self.classes),
         )
-        searched = [Slot(self._candidates(place), gene) for gene, place in enumerate(self.places)]
+        searched = [Slot(self._candidates(place), (gene,)) for gene, place in enumerate(self.places)]
         return [*(Slot((layer,)) for layer in opening), *searched, *(Slot((layer,)) for layer in closing)]
 
     def _candidates(self, place: Place) -> tuple[Layer | None, ...]:

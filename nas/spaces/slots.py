@@ -1,4 +1,4 @@
-"""Spaces that are a row of slots in execution order: a fixed layer each, or the one that a gene chooses."""
+"""Spaces that are a row of slots in execution order: a fixed layer each, or the one that genes choose."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ SMALLEST_RESOLUTION, LARGEST_RESOLUTION = 32, 1024
 
 @dataclass(frozen=True)
 class Slot:
-    """The layers of a gene's options, None where an option is no layer; without a ``gene`` the one that is there."""
+    """The layers of its ``genes``' options, None where there is no layer; without genes the one that is there.
+
+    With several genes they are in the order of a nested loop, the last gene's options fastest.
+    """
 
     layers: tuple[Layer | None, ...]
-    gene: int | None = None
+    genes: tuple[int, ...] = ()
 
 
 class SlottedSpace(Space):
@@ -65,9 +68,16 @@ class SlottedSpace(Space):
     def layer_ids(self, X: Population) -> NDArray[np.int64]:
         """``(n, slots)`` positions in the vocabulary; −1 where an option is no layer."""
         population = self.check(X)
-        first = np.zeros(len(population), np.int64)
-        chosen = (first if slot.gene is None else population[:, slot.gene] for slot in self._slots)
+        chosen = (self._choice(slot, population) for slot in self._slots)
         return np.stack([ids[options] for ids, options in zip(self._ids, chosen, strict=True)], axis=1)
+
+    def _choice(self, slot: Slot, X: Population) -> NDArray[np.int64]:
+        """Which of a slot's layers each architecture has, ``(n,)``."""
+        if not slot.genes:
+            return np.zeros(len(X), np.int64)
+        genes = list(slot.genes)
+        chosen: NDArray[np.int64] = np.ravel_multi_index(tuple(X[:, genes].T), tuple(self.cardinalities[genes]))
+        return chosen
 
 
 class ScaledSpace(SlottedSpace):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,7 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from netdyno.base.errors import InputError
-from netdyno.profiler.layers import Conv, FBNetBlock, GlobalPool, Layer, Linear, MBConv, SeparableConv
+from netdyno.profiler.layers import (
+    Conv,
+    Dense,
+    FBNetBlock,
+    GlobalPool,
+    Layer,
+    Linear,
+    MaxPool,
+    MBConv,
+    PlainConv,
+    SeparableConv,
+)
 
 Folded = dict[str, NDArray[np.float32]]
 
@@ -53,6 +67,57 @@ class ConvModule(LayerModule):
     def folded(self) -> Folded:
         """One convolution."""
         return _fold("conv", self.conv, self.bn)
+
+
+class PlainConvModule(LayerModule):
+    """A convolution with a bias, then its activation."""
+
+    def __init__(self, layer: PlainConv) -> None:
+        super().__init__()
+        self.act = layer.act
+        before, after = (layer.kernel - 1) // 2, layer.kernel // 2
+        self.uneven = before != after
+        self.conv = nn.Conv2d(layer.cin, layer.cout, layer.kernel, layer.stride, 0 if self.uneven else before)
+        self.pads = (before, after, before, after)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, cin, h, w)`` to ``(n, cout, h / stride, w / stride)``."""
+        return activate(self.conv(F.pad(x, self.pads) if self.uneven else x), self.act)
+
+    def folded(self) -> Folded:
+        """The weights as they are."""
+        return _fold("conv", self.conv, None)
+
+
+class MaxPoolModule(LayerModule):
+    """The largest in a window; beyond the input there is nothing larger."""
+
+    def __init__(self, layer: MaxPool) -> None:
+        super().__init__()
+        self.kernel, self.stride = layer.kernel, layer.stride
+        beyond = max((-(-layer.h // layer.stride) - 1) * layer.stride + layer.kernel - layer.h, 0)
+        self.pads = (beyond // 2, beyond - beyond // 2) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, c, h, h)`` to ``(n, c, h / stride, h / stride)``."""
+        return F.max_pool2d(F.pad(x, self.pads, value=-torch.inf), self.kernel, self.stride)
+
+
+class DenseModule(LayerModule):
+    """A fully connected layer on all of its input, then its activation."""
+
+    def __init__(self, layer: Dense) -> None:
+        super().__init__()
+        self.act = layer.act
+        self.dense = nn.Conv2d(layer.cin, layer.cout, layer.h)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, cin, h, h)`` to ``(n, cout, 1, 1)``."""
+        return activate(self.dense(x), self.act)
+
+    def folded(self) -> Folded:
+        """The weights as they are."""
+        return _fold("dense", self.dense, None)
 
 
 class MBConvModule(LayerModule):
@@ -177,27 +242,29 @@ class LinearModule(LayerModule):
         return _fold("linear", self.linear, None)
 
 
+MODULES: dict[type[Layer], Callable[[Any], LayerModule]] = {
+    Conv: ConvModule,
+    PlainConv: PlainConvModule,
+    SeparableConv: SeparableModule,
+    MBConv: MBConvModule,
+    FBNetBlock: FBNetModule,
+    MaxPool: MaxPoolModule,
+    GlobalPool: lambda _: PoolModule(),
+    Dense: DenseModule,
+    Linear: LinearModule,
+}
+
+
 def make_module(layer: Layer) -> LayerModule:
     """The torch module of a layer, freshly initialised.
 
     Raises:
         InputError: there is none for this kind of layer.
     """
-    match layer:
-        case Conv():
-            return ConvModule(layer)
-        case SeparableConv():
-            return SeparableModule(layer)
-        case MBConv():
-            return MBConvModule(layer)
-        case FBNetBlock():
-            return FBNetModule(layer)
-        case GlobalPool():
-            return PoolModule()
-        case Linear():
-            return LinearModule(layer)
-        case _:
-            raise InputError(f"a {layer.kind} layer cannot be trained: it has no torch module")
+    try:
+        return MODULES[type(layer)](layer)
+    except KeyError:
+        raise InputError(f"a {layer.kind} layer cannot be trained: it has no torch module") from None
 
 
 def _fold(part: str, op: nn.Conv2d | nn.Linear, norm: nn.BatchNorm2d | None) -> Folded:

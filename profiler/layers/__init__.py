@@ -1,5 +1,6 @@
 """Layers: the units of a lookup table. Within one table equal keys mean equal cost."""
 
+from netdyno.profiler.layers.convnet import Dense, MaxPool, PlainConv
 from netdyno.profiler.layers.fbnet import FBNetBlock
 from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead, Skip
 from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, SeparableConv, make_divisible
@@ -13,14 +14,17 @@ __all__ = [
     "Add",
     "AvgPool",
     "Conv",
+    "Dense",
     "FBNetBlock",
     "GlobalPool",
     "Layer",
     "Linear",
     "MBConv",
+    "MaxPool",
     "Norm",
     "Operator",
     "Overhead",
+    "PlainConv",
     "PreConv",
     "PreResidual",
     "SeparableConv",

@@ -6,6 +6,7 @@ import re
 from dataclasses import fields
 
 from netdyno.base.errors import InputError
+from netdyno.profiler.layers.convnet import Dense, MaxPool, PlainConv
 from netdyno.profiler.layers.fbnet import FBNetBlock
 from netdyno.profiler.layers.layer import ACTIVATIONS, Layer, Overhead, Skip
 from netdyno.profiler.layers.mobilenet import Conv, GlobalPool, Linear, MBConv, SeparableConv
@@ -29,6 +30,9 @@ _ALL = (
     Zero,
     Add,
     Norm,
+    PlainConv,
+    MaxPool,
+    Dense,
     Operator,
 )
 KINDS: dict[str, type[Layer]] = {kind.kind: kind for kind in _ALL}

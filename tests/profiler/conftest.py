@@ -13,13 +13,16 @@ from netdyno.profiler.layers import (
     Add,
     AvgPool,
     Conv,
+    Dense,
     FBNetBlock,
     GlobalPool,
     Layer,
     Linear,
+    MaxPool,
     MBConv,
     Norm,
     Overhead,
+    PlainConv,
     PreConv,
     PreResidual,
     SeparableConv,
@@ -67,6 +70,11 @@ _EVERY = st.one_of(
     st.builds(Zero, SIDE, SIDE, CHANNELS),
     st.builds(Add, SIDE, SIDE, CHANNELS),
     st.builds(Norm, SIDE, SIDE, CHANNELS),
+    st.builds(PlainConv, SIDE, SIDE, CHANNELS, CHANNELS, st.integers(1, 5), STRIDE, ACT),
+    SIDE.flatmap(
+        lambda side: st.builds(MaxPool, *[st.just(side)] * 2, CHANNELS, st.integers(1, 3), st.integers(1, 2))
+    ),
+    SIDE.flatmap(lambda side: st.builds(Dense, *[st.just(side)] * 2, CHANNELS, CHANNELS, ACT)),
 )
 
 

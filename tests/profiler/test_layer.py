@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from netdyno.profiler.layers import (
     KINDS,
     Conv,
+    Dense,
     GlobalPool,
     Layer,
     Linear,
+    MaxPool,
     MBConv,
     Norm,
     Overhead,
+    PlainConv,
     PreResidual,
     make_divisible,
     parse_layer,
@@ -120,6 +123,9 @@ def test_mutated_keys(every_layer: st.SearchStrategy[Layer], survives: Survives,
         (GlobalPool(4, 5, 7), 0, 0, 147),
         (Linear(6, 10), 60, 70, 16),
         (Linear(10, 6), 60, 66, 20),
+        (PlainConv(4, 4, 3, 5, 2, 1, "relu"), 16 * 4 * 3 * 5, 13 * 5, 2 * 16 * 5),
+        (MaxPool(7, 7, 3, 3, 2), 0, 0, 3 * (49 + 16)),
+        (Dense(4, 4, 3, 5, "none"), 240, 245, 53),
     ],
 )
 def test_counts_by_hand(layer: Layer, macs: int, params: int, peak_values: int) -> None:
@@ -140,7 +146,7 @@ def test_the_lowered_graph_agrees(every_layer: st.SearchStrategy[Layer], data: s
         return  # a batch norm alone counts as none
     assert layer.macs == sum(weight.size * int(np.prod(shape[2:])) for weight, shape in sizes)
     weights = sum(weight.size for weight, _ in sizes)
-    norms = 1 if isinstance(layer, Linear) else 2
+    norms = 1 if isinstance(layer, Linear | PlainConv | Dense) else 2
     unnormed = isinstance(layer, Conv) and not layer.norm
     scales = 0 if unnormed else sum(norms * shape[1] for _, shape in sizes)
     if isinstance(layer, PreResidual):
