@@ -145,9 +145,11 @@ class Targets:
         require("torch", extra="train", purpose="training")
         from netdyno.nas.accuracy.trained import TrainedAccuracy
         from netdyno.nas.data import load_data
+        from netdyno.nas.supernets.sgd import Sgd
         from netdyno.nas.supernets.train import Training
 
-        training = make_settings(Training, {"seed": self._seed, **split_parameters(text)[1]}, "training")
+        settings: type[Sgd | Training] = Sgd if self._space.recipe(self._space.smallest()) else Training
+        training = make_settings(settings, {"seed": self._seed, **split_parameters(text)[1]}, "training")
         images = load_data(self._data, "train"), load_data(self._data, "val")
         return TrainedAccuracy(self._space, *images, training, self._networks, self._progress)
 

@@ -14,17 +14,23 @@ from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.evaluated import evaluate_network
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population, Space
+from netdyno.nas.supernets.sgd import Course, Sgd, train_sgd
 from netdyno.nas.supernets.store import NETWORK, load_network, save_network
 from netdyno.nas.supernets.subnet import Subnet
 from netdyno.nas.supernets.supernet import initialise
 from netdyno.nas.supernets.train import Training, train_network
 from netdyno.profiler.table import format_genes
 
+COURSE = "course"
+WHOLE = Course(1, 1, 0.0)
+
 
 class TrainedAccuracy(Accuracy):
     """Top-1 accuracy on ``data`` of networks that were trained on ``images``; cached.
 
-    With ``folder``, trained networks are kept there, each in a folder with its genes for a name, and read back.
+    Networks of a space whose genes say a recipe are trained by it, with :class:`Sgd`; ``courses`` tells how that
+    went, by genes. One whose training dies is as good as a guess. With ``folder``, trained networks are kept there,
+    each in a folder with its genes for a name, and read back.
     """
 
     def __init__(
@@ -32,7 +38,7 @@ class TrainedAccuracy(Accuracy):
         space: Space,
         images: Dataset,
         data: Dataset,
-        training: Training,
+        training: Training | Sgd,
         folder: Path | None = None,
         progress: Progress = silent,
     ) -> None:
@@ -42,6 +48,7 @@ class TrainedAccuracy(Accuracy):
         self.training = training
         self._folder = folder
         self._progress = progress
+        self.courses: dict[bytes, Course] = {}
         self._known: dict[bytes, float] = {}
 
     def __call__(self, X: Population) -> NDArray[np.float64]:
@@ -54,12 +61,18 @@ class TrainedAccuracy(Accuracy):
         for genes in self.space.canonical(X):
             key = genes.tobytes()
             if key not in self._known:
-                self._known[key] = evaluate_network(self.network(genes), self.data)
+                self._known[key] = self._accuracy(genes)
             percent.append(self._known[key])
         return np.array(percent)
 
+    def _accuracy(self, genes: Population) -> float:
+        network = self.network(genes)
+        if self.courses.get(genes.tobytes(), WHOLE).fault:
+            return 100 / self.space.classes
+        return evaluate_network(network, self.data)
+
     def network(self, genes: Population) -> Subnet:
-        """The architecture ``(genes,)``, trained; raises as a call does."""
+        """The architecture ``(genes,)``, trained as far as that went; raises as a call does."""
         if self._folder is None:
             return self._train(genes)
         folder = self._folder / format_genes(genes)
@@ -67,9 +80,13 @@ class TrainedAccuracy(Accuracy):
             known, descriptor = load_network(folder)
             own = (str(known.space), descriptor.get("data"), descriptor.get("training"))
             if own == (str(self.space), self.images.name, asdict(self.training)):
+                if COURSE in descriptor:
+                    self.courses[genes.tobytes()] = Course(**descriptor[COURSE])
                 return known
         network = self._train(genes)
-        save_network(network, folder, data=self.images.name, training=self.training)
+        course = self.courses.get(genes.tobytes())
+        extra = {COURSE: asdict(course)} if course else {}
+        save_network(network, folder, data=self.images.name, training=self.training, **extra)
         return network
 
     def _train(self, genes: Population) -> Subnet:
@@ -77,5 +94,16 @@ class TrainedAccuracy(Accuracy):
             torch.manual_seed(self.training.seed)
             network = Subnet(self.space, genes)
             network.apply(initialise)
-        train_network(network, self.images, self.training, self._progress)
+        if isinstance(self.training, Training):
+            train_network(network, self.images, self.training, self._progress)
+        else:
+            recipe = self.space.recipe(genes)
+            try:
+                course = train_sgd(network, self.images, recipe, self.training, self._progress)
+            except (
+                RuntimeError,
+                MemoryError,
+            ) as error:  # out of memory, for one: the search goes on
+                course = Course(0, self.training.steps, 0.0, fault=str(error))
+            self.courses[genes.tobytes()] = course
         return network

@@ -22,6 +22,7 @@ from netdyno.nas.state import read_state
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from netdyno.nas.supernets.sgd import Sgd
     from netdyno.nas.supernets.subnet import Subnet
     from netdyno.nas.supernets.supernet import Supernet
     from netdyno.nas.supernets.train import Training
@@ -72,11 +73,11 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, Any]]:
     return _read(path, DESCRIPTOR, "supernet", lambda known: make_supernet(make_space(**known["space"])))
 
 
-def save_network(network: Subnet, path: Path, *, data: str, training: Training) -> None:
-    """Write a trained network's folder, whole or not at all; raises as :func:`save_supernet` does."""
+def save_network(network: Subnet, path: Path, *, data: str, training: Training | Sgd, **facts: Any) -> None:
+    """Write a trained network's folder, whole or not at all, with further facts; raises as :func:`save_supernet`."""
     require_replaceable(path, (NETWORK, WEIGHTS))
     descriptor = _describe(network.space) | {"genes": network.genes.tolist(), "data": data}
-    _write(path, NETWORK, descriptor | {"training": asdict(training)}, network)
+    _write(path, NETWORK, descriptor | {"training": asdict(training), **facts}, network)
 
 
 def load_network(path: Path) -> tuple[Subnet, dict[str, Any]]:

@@ -26,6 +26,7 @@ NEED_TORCH = [
     "test_backbone.py",
     "test_descend.py",
     "test_runtime.py",
+    "test_sgd.py",
     "test_ship.py",
     "test_single_path.py",
     "test_superkernel.py",
