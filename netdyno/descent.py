@@ -119,7 +119,7 @@ def make_task(space: Space, method: str, table: Path, *, data: str, constraints:
         metric = COSTS.get(name, name)
         if len(constraints) > 1 or sign != "<=" or metric not in ("latency_ms", "energy_mj"):
             raise InputError("a differentiable search keeps to one limit, such as latency_ms<=30 or energy_mj<=5")
-    cost = load_table(table).cost(space, metric)
+    cost = load_table(table).layer_cost(space, metric)
     return Task(require_superkernels(method, space), method, table, data, tuple(constraints), seed, target, cost)
 
 

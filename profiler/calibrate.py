@@ -67,13 +67,13 @@ def _errors(table: LookupTable, plan: Sequence[Group], metric: str) -> Iterator[
         measured = _measured(table, group, metric)
         names = np.array(group.names())[measured]
         y = table.networks.loc[names, metric].to_numpy(float)
-        isolated = table.cost(group.space, metric, calibrated=False)
+        isolated = table.layer_cost(group.space, metric, calibrated=False)
         plain = score(isolated(group.X[measured]), y)
         if plain is None:
             continue
         errors: dict[str, Any] = {"networks": len(y), "isolated": asdict(plain)}
         if metric in table.conditions.get("calibration", {}):
-            calibrated = score(table.cost(group.space, metric)(group.X[measured]), y)
+            calibrated = score(table.layer_cost(group.space, metric)(group.X[measured]), y)
             errors["calibrated"] = calibrated and asdict(calibrated)
         if metric == LATENCY:
             errors["noise_floor_pct"] = noise_floor_pct(by_start(table.samples, names))
@@ -90,7 +90,7 @@ def _measured(table: LookupTable, group: Group, metric: str) -> np.ndarray[Any, 
 def _covers(table: LookupTable, group: Group, metric: str) -> bool:
     """Whether every layer of the group's networks has a figure."""
     try:
-        table.cost(group.space, metric, calibrated=False)(group.X)
+        table.layer_cost(group.space, metric, calibrated=False)(group.X)
     except InputError:
         return False
     return True

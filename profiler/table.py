@@ -28,7 +28,7 @@ from netdyno.profiler.samples import SAMPLES
 from netdyno.profiler.windows import WINDOWS
 
 if TYPE_CHECKING:
-    from netdyno.profiler.cost.cost import GeneSpace, LayerCost
+    from netdyno.profiler.cost.cost import Cost, GeneSpace, LayerCost
 
 DESCRIPTOR = "datapackage.json"
 DESCRIPTIONS = {
@@ -76,15 +76,22 @@ class LookupTable:
     samples: pd.DataFrame = field(default_factory=lambda: SAMPLES.frame([]))
     windows: pd.DataFrame = field(default_factory=lambda: WINDOWS.frame([]))
 
-    def cost(self, space: GeneSpace, metric: str = "latency_ms", *, calibrated: bool = True) -> LayerCost:
-        """The table compiled for a space: ``cost(X)`` is array look-ups.
-
-        Where the table has a calibration for the metric it is applied, unless ``calibrated`` is False: then the cost
-        is the plain sum of isolated layers.
+    def cost(self, space: GeneSpace, metric: str = "latency_ms") -> Cost:
+        """The table as a cost on a space: look-ups of layers; of power, a model fitted to its networks.
 
         Raises:
             InputError: the table has no such metric, lacks layers of the space, or its calibration is none.
             TableInvalid: a cost in it is negative or infinite.
+        """
+        from netdyno.profiler.cost.power import POWER, fit_power
+
+        return fit_power(self, space) if metric == POWER else self.layer_cost(space, metric)
+
+    def layer_cost(self, space: GeneSpace, metric: str = "latency_ms", *, calibrated: bool = True) -> LayerCost:
+        """The table compiled for a space: ``cost(X)`` is array look-ups of layers.
+
+        Where the table has a calibration for the metric it is applied, unless ``calibrated`` is False: then the cost
+        is the plain sum of isolated layers. Raises as :meth:`cost` does.
         """
         from netdyno.profiler.cost.additive import compile_cost
         from netdyno.profiler.cost.calibrated import calibrate

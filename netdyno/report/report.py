@@ -109,7 +109,7 @@ def _breakdowns(run: Run, table: LookupTable) -> tuple[Breakdowns, str]:
     """Where the time goes in each winner, or why that cannot be said."""
     try:
         table.check()
-        cost = table.cost(run.space, "latency_ms")
+        cost = table.layer_cost(run.space, "latency_ms")
         found = [
             (row["winner"], breakdown(cost, run.space, parse_genes(run.space, row["genes"])))
             for row in run.winners.to_dict("records")

@@ -119,7 +119,7 @@ def test_a_table_states_its_error(device: CalibratedCost, tmp_path: Any) -> None
     np.testing.assert_array_equal(read.cost(SPACE)(X), table.cost(SPACE)(X))
     half = np.diff(read.cost(SPACE).interval(X)).ravel() / 2
     np.testing.assert_allclose(half, 1.96 * unseen["calibrated"]["rmspe_pct"] / 100 * read.cost(SPACE)(X))
-    assert (read.cost(SPACE, calibrated=False)(X) != read.cost(SPACE)(X)).all()
+    assert (read.layer_cost(SPACE, calibrated=False)(X) != read.cost(SPACE)(X)).all()
 
 
 def test_no_fit_sees_the_networks_that_judge(device: CalibratedCost) -> None:
@@ -190,7 +190,7 @@ def test_energy_is_calibrated_as_latency_is() -> None:
     X = SPACE.sample(5, 0)
     for metric in ("latency_ms", "energy_mj"):
         known = replace(table, conditions={"calibration": {metric: record}})
-        isolated, calibrated = (known.cost(SPACE, metric, calibrated=own) for own in (False, True))
+        isolated, calibrated = (known.layer_cost(SPACE, metric, calibrated=own) for own in (False, True))
         layers = (SPACE.layer_ids(X) >= 0).sum(axis=1)
         once = isolated.once
         np.testing.assert_allclose(calibrated(X), once + 2 * (isolated(X) - once) + 0.5 * layers)

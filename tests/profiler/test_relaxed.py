@@ -28,7 +28,7 @@ def cost_of(space: Space, *, calibrated: bool) -> LayerCost:
     }
     rows["overhead"] = {"latency_ms": 0.05, "memory_bytes": 10}
     conditions = {"calibration": {"latency_ms": CALIBRATION}} if calibrated else {}
-    return LookupTable("t", conditions, make_rows("layer", rows)).cost(space)
+    return LookupTable("t", conditions, make_rows("layer", rows)).layer_cost(space)
 
 
 def one_hot(space: Space, X: np.ndarray) -> torch.Tensor:
@@ -55,7 +55,7 @@ def test_rows_of_a_network_size_are_met() -> None:
         for size in (48, 64)
         for i, layer in enumerate(space.vocabulary())
     }
-    cost = LookupTable("t", {}, make_rows("layer", rows)).cost(space)
+    cost = LookupTable("t", {}, make_rows("layer", rows)).layer_cost(space)
     X = space.sample(100, seed=5)
     np.testing.assert_allclose(cost.torch()(one_hot(space, X)).numpy(), cost(X), rtol=1e-12)
 
