@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -33,6 +33,21 @@ class Constraint:
         """How far each architecture is beyond the limit, ``(n,) float64`` in the value's unit; 0 where it is kept."""
         values = self.evaluate(X)
         return (values - self.limit if self.upper else self.limit - values).clip(min=0.0)
+
+    def cautious(self, margin: float = 1.0) -> Constraint:
+        """The same limit on the far end of the value's 95 % interval, where the value has one.
+
+        ``margin`` is how far towards that end, 0 the value itself.
+        """
+        interval = getattr(self.evaluate, "interval", None)
+        if interval is None:
+            return self
+
+        def far(X: Any) -> Any:
+            value = self.evaluate(X)
+            return value + margin * (interval(X)[:, int(self.upper)] - value)
+
+        return replace(self, evaluate=far)
 
     def __str__(self) -> str:
         return f"{self.name} {'<=' if self.upper else '>='} {self.limit:g}"

@@ -25,7 +25,9 @@ _INNER = {"inner_evaluations": 600, "predictor": "ridge", "predicted": ["error"]
 CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "age-moea": (400, {"population": 40}),
     "c-taea": (400, {"population": 40}),
+    "constrained-bo": (40, {"startup": 36, "candidates": 50}),
     "grid": (400, {}),
+    "hyperpower": (40, {"startup": 36, "candidates": 50}),
     "linas": (60, {"population": 20, **_INNER}),
     "moead": (400, {"population": 40}),
     "motpe": (60, {"startup": 20}),
@@ -34,6 +36,7 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
     "ofa2": (400, {"population": 40}),
     "one-shot": (60, _INNER),
     "random": (2500, {}),
+    "random-walk": (400, {}),
     "reinforce": (2000, {"rate": 0.2}),
     "rejection": (2500, {}),
     "sms-emoa": (400, {"population": 40}),
@@ -42,7 +45,10 @@ CASES: dict[str, tuple[int, dict[str, Any]]] = {
 }
 """Evaluations that are enough for each, and options."""
 LAB = {"age-moea": "pymoo", "c-taea": "pymoo", "moead": "pymoo", "u-nsga3": "pymoo", "motpe": "optuna"}
+LAB |= {"constrained-bo": "botorch", "hyperpower": "botorch"}
 BASELINES = ("grid", "random", "rejection")
+SINGLE = ("constrained-bo", "hyperpower", "ofa", "random-walk")
+"""Searches of one objective."""
 METHODS = [
     pytest.param(
         name,
@@ -62,9 +68,9 @@ def run(
     seed: int = 0,
     **given: Any,
 ) -> Front:
-    """A search by the case's options; OFA's has the last objective alone."""
+    """A search by the case's options; one that takes a single objective has the last alone."""
     enough, options = CASES[method]
-    asked = objectives[-1:] if method == "ofa" else objectives
+    asked = objectives[-1:] if method in SINGLE else objectives
     return search(space, asked, method, enough if evaluations is None else evaluations, seed, **given, **options)
 
 
@@ -113,7 +119,7 @@ def test_what_is_returned_is_the_front_of_all_that_was_asked(
 ) -> None:
     noted, asked = watched(objectives)
     front = run(method, space, noted)
-    own = objectives[-1:] if method == "ofa" else objectives
+    own = objectives[-1:] if method in SINGLE else objectives
     every = np.stack([each.evaluate(np.concatenate(asked)) for each in own], axis=1)
     best = every[pareto.non_dominated(every)]
     np.testing.assert_allclose(front.F, best[np.argsort(best[:, 0])])
@@ -147,7 +153,7 @@ def test_limits_are_kept(method: str, space: OfaMobileNetV3, objectives: list[Ob
     assert front.F[:, -1].min() < np.median(objectives[-1].evaluate(inside))
 
 
-@pytest.mark.parametrize("method", [each for each in METHODS if each.values[0] not in {*BASELINES, "ofa"}])
+@pytest.mark.parametrize("method", [each for each in METHODS if each.values[0] not in {*BASELINES, *SINGLE}])
 def test_it_is_ahead_of_chance(method: str, space: OfaMobileNetV3, objectives: list[Objective]) -> None:
     evaluations = CASES[method][0]
     ahead = 0.0
@@ -165,7 +171,7 @@ def test_a_small_space_of_named_options(method: str) -> None:
     space.check(front.X)
 
 
-MANY = [each for each in METHODS if each.values[0] not in {"linas", "one-shot", "ofa"}]
+MANY = [each for each in METHODS if each.values[0] not in {"linas", "one-shot", *SINGLE}]
 
 
 @pytest.mark.parametrize("method", MANY)
@@ -196,6 +202,9 @@ def test_settings_that_cannot_be(
 
 
 def test_one_objective_is_not_for_all(space: OfaMobileNetV3, objectives: list[Objective], refuses: Refuses) -> None:
+    assert "a step" in refuses(lambda: search(space, objectives[:1], "random-walk", 10, step=0.0))
+    for method in SINGLE:
+        assert "one objective" in refuses(lambda method=method: search(space, objectives, method, 10))
     assert "take ofa for one" in refuses(lambda: search(space, objectives[:1], "moead", 10))
     assert len(search(space, objectives[:1], "reinforce", 500)) == 1
 

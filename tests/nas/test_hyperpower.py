@@ -1,0 +1,200 @@
+"""Acquisitions against what they stand for, and Bayesian optimisation that trains nothing that breaks a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from netdyno.base.objective import Constraint, Objective, Optimisable
+from netdyno.nas.search import search
+from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
+from netdyno.nas.search.bayes.suggest import suggest
+from netdyno.nas.space import Population, make_space
+from netdyno.targets import Count
+
+Refuses = Callable[[Callable[[], object]], str]
+Floats = NDArray[np.float64]
+SPACE = make_space("cnn-cifar10")
+NORMAL = np.random.default_rng(0).standard_normal(4_000_000)
+needs_botorch = pytest.mark.usefixtures("botorch")
+
+
+@pytest.fixture
+def botorch() -> None:
+    pytest.importorskip("botorch", reason="Bayesian optimisation needs the extra lab")
+
+
+def error(X: Population) -> Floats:
+    """Smaller for larger networks and a middling recipe, and as bad as a guess where training diverges."""
+    rate, momentum, decay = (X[:, i] / (SPACE.cardinalities[i] - 1) for i in (-3, -2, -1))
+    size = np.log(SPACE.macs(X) / 1e5)
+    found = 60 * np.exp(-0.3 * size) + 20 * (rate - 0.6) ** 2 + 4 * (decay - 0.4) ** 2
+    return np.where(rate + 0.7 * momentum > 1.5, 90.0, found)
+
+
+class Guess(Optimisable):
+    """Multiply-accumulates as a model has them, at most ``off`` of them wrong, which its interval knows."""
+
+    name = "macs"
+
+    def __init__(self, off: float) -> None:
+        self.off = off
+
+    def __call__(self, X: Population) -> Floats:
+        wrong = np.random.default_rng(0).uniform(-1, 1, (len(self.weights), 1))
+        return SPACE.macs(X) * (1 + self.off * np.sin(X @ wrong)[:, 0])
+
+    weights = SPACE.cardinalities
+
+    def interval(self, X: Population) -> Floats:
+        return np.stack([self(X) / (1 + self.off), self(X) / (1 - self.off)], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "best"), [(0.0, 1.0, 0.0), (2.0, 1.5, 1.0), (-1.0, 0.5, 1.0), (5.0, 4.0, 3.0)]
+)
+def test_expected_improvement_is_that_of_draws(mean: float, spread: float, best: float) -> None:
+    drawn = np.maximum(best - (mean + spread * NORMAL), 0).mean()
+    found = np.exp(log_expected_improvement(np.array([mean]), np.array([spread]), best))[0]
+    assert found == pytest.approx(drawn, rel=3e-3, abs=1e-3)
+
+
+@pytest.mark.parametrize(("limit", "best"), [(0.0, 0.5), (1.0, -0.5)])
+def test_with_constraints_it_is_that_of_draws(limit: float, best: float) -> None:
+    error, cost = 0.2 + NORMAL[: len(NORMAL) // 2], 0.5 + 0.8 * NORMAL[len(NORMAL) // 2 :]
+    drawn = (np.maximum(best - error, 0) * (cost <= limit)).mean()
+    one = np.ones(1)
+    found = log_expected_improvement(0.2 * one, one, best) + log_probability_below(0.5 * one, 0.8 * one, limit)
+    assert np.exp(found[0]) == pytest.approx(drawn, abs=1e-3)
+    known = np.exp(admit(log_expected_improvement(0.2 * np.ones(2), np.ones(2), best), np.array([0.0, 0.1])))
+    assert known[0] == pytest.approx(np.maximum(best - error, 0).mean(), abs=1e-3) and known[1] == 0
+
+
+@given(st.floats(-1e8, 1e8), st.floats(1e-9, 1e6), st.floats(-1e8, 1e8))
+def test_logarithms_hold_however_far(mean: float, spread: float, best: float) -> None:
+    means = np.array([mean, mean + spread / 10])
+    found = log_expected_improvement(means, np.full(2, spread), best)
+    assert np.isfinite(found).all() and found[0] >= found[1], "the smaller the error, the better"
+    kept = log_probability_below(means, np.full(2, spread), best)
+    assert np.isfinite(kept).all() and 0 >= kept[0] >= kept[1]
+
+
+@pytest.mark.parametrize("z", [-0.999, -1.001, -5.0, -40.0, -9_999.0, -10_001.0, -1e6, -1e9])
+def test_logarithms_are_those_of_many_digits(z: float) -> None:
+    mpmath = pytest.importorskip("mpmath", reason="comes with torch, by sympy")
+    mpmath.mp.dps = 60
+    exact = (
+        mpmath.log(mpmath.npdf(z) + z * mpmath.ncdf(z))
+        if z > -1e3
+        else -(mpmath.mpf(z) ** 2) / 2 - mpmath.log(mpmath.sqrt(2 * mpmath.pi)) - 2 * mpmath.log(-z)
+    )
+    found = log_expected_improvement(np.array([-z]), np.ones(1), 0.0)[0]
+    assert found == pytest.approx(float(exact), rel=1e-9)
+
+
+def test_of_what_is_certain_there_is_no_more_than_that() -> None:
+    found = log_expected_improvement(np.array([1.0, 3.0]), np.zeros(2), 2.0)
+    assert found[0] == 0 and found[1] < -1e9
+    np.testing.assert_array_equal(log_probability_below(np.array([1.0, 3.0]), np.zeros(2), 2.0) > -1e9, [True, False])
+
+
+def test_where_nothing_is_feasible_the_nearest_is_ahead() -> None:
+    found = admit(np.array([5.0, 0.0, -5.0]), np.array([3.0, 2.0, 1.0]))
+    assert found.argmax() == 2 and np.isfinite(found).all()
+    assert admit(np.array([5.0, -1e12]), np.array([1e-9, 0.0])).argmax() == 1
+
+    def promise(X: Population) -> Floats:
+        return admit(np.zeros(len(X)), SPACE.macs(X) / 1.0)
+
+    one = suggest(SPACE, promise, SPACE.sample(0, 0), SPACE.largest()[None], 10, np.random.default_rng(0))
+    assert SPACE.macs(one)[0] == SPACE.macs(SPACE.smallest()[None])[0], "down to the smallest there is"
+
+
+def test_a_space_that_is_known_gives_what_is_known() -> None:
+    tiny = make_space("mobilenet-v2")
+    known = tiny.sample(1, 0)
+    one = suggest(tiny, lambda X: np.zeros(len(X)), known, known, 5, np.random.default_rng(0))
+    np.testing.assert_array_equal(one, known)
+
+
+def run(method: str, evaluations: int, seed: int = 0, limit: Constraint | None = None, **options: Any) -> Population:
+    """All that a search asked for, in its order."""
+    asked: list[Population] = []
+
+    def note(X: Population) -> Floats:
+        asked.append(X)
+        return error(X)
+
+    constraints = [limit or Count(SPACE, "macs").at_most(6e6)]
+    search(SPACE, [Objective("error_pct", note)], method, evaluations, seed, constraints=constraints, **options)
+    return np.concatenate(asked)
+
+
+@needs_botorch
+def test_what_breaks_a_limit_is_never_trained() -> None:
+    assert (SPACE.macs(run("hyperpower", 14)) <= 6e6).all()
+
+
+@needs_botorch
+def test_a_cautious_search_keeps_to_the_far_end_of_a_model_s_interval() -> None:
+    limit = Guess(0.2).at_most(6e6)
+    careful, bold = (run("hyperpower", 12, limit=limit, margin=own, startup=8) for own in (1.0, 0.0))
+    assert (SPACE.macs(careful[1:]) <= 6e6).all()
+    assert (Guess(0.2)(bold) <= 6e6).all() and (SPACE.macs(bold) > 6e6).any()
+    at_least = Guess(0.2).at_least(6e6).cautious()
+    X = SPACE.sample(50, 0)
+    np.testing.assert_array_equal(at_least.evaluate(X), Guess(0.2)(X) / 1.2)
+    assert (exact := Count(SPACE, "macs").at_most(1.0)).cautious() is exact
+
+
+@needs_botorch
+def test_it_is_ahead_of_its_baselines() -> None:
+    """After 15 evaluations, what was learnt shows."""
+    reached = {}
+    for method in ("hyperpower", "rejection", "random-walk"):
+        reached[method] = []
+        for seed in range(3):
+            X = run(method, 15, seed)
+            reached[method].append(np.where(SPACE.macs(X) <= 6e6, error(X), 100.0).min())
+    assert np.mean(reached["hyperpower"]) < min(np.mean(reached["rejection"]), np.mean(reached["random-walk"]))
+
+
+@needs_botorch
+def test_plain_bayesian_optimisation_learns_the_limit() -> None:
+    X = run("constrained-bo", 24)
+    broken = SPACE.macs(X) > 6e6
+    assert broken[:5].any() and broken[-8:].mean() < broken[:8].mean()
+
+
+@needs_botorch
+@pytest.mark.parametrize("method", ["hyperpower", "constrained-bo"])
+def test_suggestions_of_a_batch_differ(method: str) -> None:
+    X = run(method, 14, batch=3)
+    assert len(np.unique(X, axis=0)) == 14
+
+
+@needs_botorch
+@pytest.mark.parametrize("value", [0.0, 50.0, -3.0])
+def test_errors_that_are_all_alike(value: float) -> None:
+    front = search(SPACE, [Objective("error_pct", lambda X: np.full(len(X), value))], "hyperpower", 8)
+    assert front.evaluations == 8 and front.F.min() == value
+
+
+@needs_botorch
+@pytest.mark.parametrize("wrong", [{"startup": 0}, {"candidates": 1}, {"batch": 0}])
+@pytest.mark.parametrize("method", ["hyperpower", "constrained-bo"])
+def test_settings_that_cannot_be(method: str, wrong: dict[str, int], refuses: Refuses) -> None:
+    assert "Bayesian optimisation needs" in refuses(lambda: run(method, 5, **wrong))
+    assert "margin" in refuses(lambda: run("hyperpower", 5, margin=-1.0))
+
+
+@needs_botorch
+def test_several_objectives(refuses: Refuses) -> None:
+    two = [Objective("error_pct", error), Count(SPACE, "macs").minimize()]
+    assert "one objective" in refuses(lambda: search(SPACE, two, "hyperpower", 5))
