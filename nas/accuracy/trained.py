@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netdyno.base.errors import InputError
+from netdyno.base.files import read_text
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.evaluated import evaluate_network
@@ -23,6 +26,21 @@ from netdyno.profiler.table import format_genes
 
 COURSE = "course"
 WHOLE = Course(1, 1, 0.0)
+
+
+def read_courses(folder: Path) -> list[Course]:
+    """How the trainings went of networks that a :class:`TrainedAccuracy` keeps in a folder.
+
+    Raises:
+        InputError: what is there is no network.
+    """
+    courses = []
+    for path in sorted(folder.glob(f"*/{NETWORK}")):
+        try:
+            courses += [Course(**course) for name, course in json.loads(read_text(path)).items() if name == COURSE]
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{path}: not the descriptor of a network: {error}") from error
+    return courses
 
 
 class TrainedAccuracy(Accuracy):

@@ -6,6 +6,7 @@ It asks for scores of populations as long as there are evaluations left; what it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from functools import partial
@@ -42,13 +43,15 @@ def search(
     start: Population | None = None,
     journal: Path | None = None,
     identity: Mapping[str, Any] | None = None,
+    limit_s: float = math.inf,
     **options: Any,
 ) -> Front:
     """Search a space for the architectures that no other beats in every objective.
 
     ``start (n, genes)`` are architectures to begin with, such as the front of another search. ``journal`` is a
     file that keeps every evaluation: the same search again goes on from it. ``identity`` says what the objectives
-    stand on, so that another search's journal is not taken for this one's.
+    stand on, so that another search's journal is not taken for this one's. After ``limit_s`` seconds, over all calls
+    with one journal, nothing new is evaluated.
 
     Raises:
         UnknownName: no such method.
@@ -63,7 +66,7 @@ def search(
     feasible = problem.feasible(seed) if constraints else None
     named = {"method": method, "seed": seed, "options": options, **(identity or {})}
     with nullcontext() if journal is None else Journal(journal, problem, _identity(problem, named)) as kept:
-        evaluate = Evaluator(problem, evaluations, given, kept, progress, feasible)
+        evaluate = Evaluator(problem, evaluations, given, kept, progress, feasible, limit_s)
         # Populations are small matrices: several threads of a BLAS cost more than they bring.
         with suppress(Spent), threadpool_limits(1, user_api="blas"):
             searcher(evaluate, seed=seed, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ class Evaluator:
     A searcher calls it with populations until it raises :class:`Spent`. ``start (n, genes)`` are architectures to
     begin with, ``feasible (genes,)`` the one where there are none. With a ``journal`` what it already holds is not
     evaluated again: a searcher that asks the same questions in the same order, as one does with the same seed, goes
-    on where it was cut off.
+    on where it was cut off. After ``limit_s`` seconds, those before such a cut included, nothing new is evaluated.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Evaluator:
         journal: Journal | None = None,
         progress: Progress = silent,
         feasible: Population | None = None,
+        limit_s: float = math.inf,
     ) -> None:
         self.problem = problem
         self.space = problem.space
@@ -51,6 +53,7 @@ class Evaluator:
         self._feasible = self.given[:0] if feasible is None else feasible[None]
         self._journal = journal
         self._progress = progress
+        self._deadline = time.monotonic() + limit_s - (journal.spent_s if journal else 0.0)
         self._told = 0.0
         self._worst: Floats | None = None
         self._X: Population = np.empty((0, len(self.space.cardinalities)), np.int64)
@@ -77,10 +80,12 @@ class Evaluator:
         """Scores of ``X (n, genes)``, each row of which counts; what was asked before is not evaluated again.
 
         Raises:
-            Spent: these were more than are left; as many as that were evaluated.
+            Spent: these were more than are left, as many as that were evaluated; or time is up.
             InputError: an objective is not a number.
         """
         wanted = len(X)
+        if self._is_late(X):
+            raise Spent
         X = X[: self.left]
         if len(X):
             scores, new = self._memory.scores(X, self._ask)
@@ -90,6 +95,12 @@ class Evaluator:
         if len(X) < wanted:
             raise Spent
         return scores
+
+    def _is_late(self, X: Population) -> bool:
+        """Whether time is up and these are new; the first always are in time, or there would be no result."""
+        if not self.spent or time.monotonic() < self._deadline:
+            return False
+        return self._journal is None or not self._journal.knows(X)
 
     def _ask(self, X: Population) -> Scores:
         return self.problem(X) if self._journal is None else self._journal.scores(X, self.problem)
@@ -115,6 +126,8 @@ class Evaluator:
         note = f"{len(self._F)} on the front"
         if self._worst is not None and self._F.shape[1] > 1:
             note += f", hypervolume {pareto.hypervolume(self._F, self._worst.tolist()):.4g}"
+        elif len(self._F):
+            note = f"best {self._F.min():.4g}"
         self._progress("search", self.spent, self.limit, note)
 
     def front(self) -> Front:

@@ -19,12 +19,16 @@ _COMMIT_S = 0.5
 """What is evaluated within this time is evaluated again after a kill; whatever takes longer is kept at once."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS search (identity TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS batch (number INTEGER PRIMARY KEY, genes BLOB NOT NULL, scores BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS batch (
+    number INTEGER PRIMARY KEY, genes BLOB NOT NULL, scores BLOB NOT NULL, elapsed_s REAL NOT NULL
+);
 """
 
 
 class Journal:
     """The evaluations of one search, which ``identity`` tells from others; close it, or use it in a ``with`` block.
+
+    ``spent_s`` is how long the search had taken when this was opened.
 
     Raises:
         InputError: the file is of another search, damaged, or cannot be written.
@@ -34,24 +38,31 @@ class Journal:
         self._path = path
         self._genes = len(problem.space.cardinalities)
         self._columns = len(problem.objectives) + 1
-        self._committed = time.monotonic()
+        self._committed = self._began = time.monotonic()
         try:
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.executescript(_SCHEMA)
             self._require(json.dumps(identity, sort_keys=True, default=str))
             self._X, self._scores = self._read(problem)
+            (self.spent_s,) = self._database.execute("SELECT COALESCE(MAX(elapsed_s), 0.0) FROM batch").fetchone()
+            if not (isinstance(self.spent_s, float) and self.spent_s >= 0):
+                raise ValueError("times that are none")
         except (sqlite3.Error, ValueError) as error:
             raise InputError(f"{path}: not the journal of a search: {error}") from error
         self._told = 0
         self._position: dict[bytes, int] | None = None
 
+    def knows(self, X: Population) -> bool:
+        """Whether all that is asked for stands there, in the order in which it was asked for before."""
+        end = self._told + len(X)
+        return self._position is None and end <= len(self._X) and np.array_equal(X, self._X[self._told : end])
+
     def scores(self, X: Population, problem: Problem) -> Scores:
         """Scores of ``X (n, genes)``: those that are known, and new ones, which are kept."""
-        end = self._told + len(X)
-        if self._position is None and end <= len(self._X) and np.array_equal(X, self._X[self._told : end]):
-            known = self._scores[self._told : end]
-            self._told = end
+        if self.knows(X):
+            known = self._scores[self._told : self._told + len(X)]
+            self._told += len(X)
             return Scores(known[:, :-1], known[:, -1])
         return self._look_up(X, problem)
 
@@ -73,8 +84,9 @@ class Journal:
         try:
             if not self._database.in_transaction:
                 self._database.execute("BEGIN")
-            blobs = (X.astype("<u2").tobytes(), rows.astype("<f8").tobytes())
-            self._database.execute("INSERT INTO batch (genes, scores) VALUES (?, ?)", blobs)
+            elapsed = self.spent_s + time.monotonic() - self._began
+            row = (X.astype("<u2").tobytes(), rows.astype("<f8").tobytes(), elapsed)
+            self._database.execute("INSERT INTO batch (genes, scores, elapsed_s) VALUES (?, ?, ?)", row)
             if time.monotonic() > self._committed + _COMMIT_S:
                 self._database.execute("COMMIT")
                 self._committed = time.monotonic()

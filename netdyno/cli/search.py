@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +39,7 @@ def search(
     start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
     data: Annotated[str, typer.Option(help="Data set that networks are trained on.")] = "digits",
     evaluations: Annotated[int, typer.Option(min=1, help="Architectures to evaluate.")] = 100_000,
+    budget: Annotated[str, typer.Option(help="Time for it, e.g. 10min; by default as long as it takes.")] = "",
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier search left in the folder.")] = False,
     as_json: Json = False,
@@ -48,6 +50,7 @@ def search(
     """
     from netdyno.base.errors import InputError, UnknownName
     from netdyno.base.files import require_writable
+    from netdyno.base.units import parse_duration
     from netdyno.nas.search import SEARCHERS, find_searcher
     from netdyno.nas.search import search as run_search
     from netdyno.nas.search.differentiable import FORMULATIONS
@@ -60,9 +63,10 @@ def search(
     limits = constraint or []
     options = _settings(setting or [])
     if method in FORMULATIONS.names():
-        for name, given in (("--accuracy", accuracy), ("--start", start), ("--objective", objective)):
+        chosen_too = {"--accuracy": accuracy, "--start": start, "--objective": objective, "--budget": budget}
+        for name, given in chosen_too.items():
             if given:
-                raise InputError(f"{method} trains what it finds: leave {name} out")
+                raise InputError(f"{method} trains what it finds, in --set steps=N: leave {name} out")
         if table is None:
             raise InputError(f"{method} needs --table")
         _descend(chosen, method, table, out, data, limits, options, seed, fresh, as_json)
@@ -91,6 +95,7 @@ def search(
             start=first,
             journal=out / JOURNAL,
             identity={**targets.identity(), "start": None if first is None else first.tolist()},
+            limit_s=parse_duration(budget) if budget else math.inf,
             **options,
         )
     descriptor: dict[str, Any] = {
@@ -104,9 +109,30 @@ def search(
         "supernet": _absolute(accuracy) if accuracy and accuracy.is_dir() else None,
     }
     if accuracy is not None and trains(accuracy):
-        descriptor |= {"networks": NETWORKS, "data": data}
+        descriptor |= {"networks": NETWORKS, "data": data, "trainings": _trainings(out / NETWORKS)}
     write_run(out, descriptor, front)
     _tell(front, out, as_json)
+
+
+def _trainings(folder: Path) -> dict[str, Any]:
+    """How many networks were trained by their own recipes, and what giving up on some of them has saved; tells it."""
+    from netdyno.nas.accuracy.trained import read_courses
+
+    courses = read_courses(folder)
+    if not courses:
+        return {}
+    known = {
+        "trained": len(courses),
+        "given_up": sum(course.given_up for course in courses),
+        "died": sum(bool(course.fault) for course in courses),
+        "seconds": sum(course.seconds for course in courses),
+        "saved_s": sum(course.saved_s for course in courses),
+    }
+    say(
+        f"{known['trained']} networks trained in {known['seconds']:.0f} s; {known['given_up']} given up early, "
+        f"which saved {known['saved_s']:.0f} s" + (f"; {known['died']} died" if known["died"] else "")
+    )
+    return known
 
 
 def _descend(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,29 @@ def test_progress_is_told(space: OfaMobileNetV3, objectives: list[Objective]) ->
     search(space, objectives, "random", 2500, progress=lambda stage, done, total, note="": told.append(done))
     assert told[-1] == 2500
     assert told == sorted(told)
+
+
+def test_time_that_is_up(space: OfaMobileNetV3, tmp_path: Path) -> None:
+    """Nothing new is evaluated, by the same search again neither; with more time it goes on."""
+    asked: list[int] = []
+
+    def slow(X: np.ndarray) -> np.ndarray:
+        time.sleep(0.05)
+        asked.append(len(X))
+        return space.macs(X) / 1e6
+
+    def run(limit_s: float) -> Front:
+        asked.clear()
+        options = {"journal": tmp_path / "journal.sqlite", "step": 0.2, "limit_s": limit_s}
+        return search(space, [Objective("mmacs", slow)], "random-walk", 100, **options)
+
+    first = run(1.0)
+    assert 2 <= first.evaluations <= 20 == len(asked) + 20 - first.evaluations
+    again = run(1.0)
+    assert not asked
+    np.testing.assert_array_equal(again.X, first.X)
+    assert run(2.0).evaluations > first.evaluations and asked
+    assert search(space, [Objective("mmacs", slow)], "random-walk", 100, limit_s=0.0).evaluations == 1
 
 
 def test_what_cannot_be_searched(space: OfaMobileNetV3, objectives: list[Objective], refuses: Refuses) -> None:
