@@ -96,7 +96,7 @@ def remeasure(
 
 
 def measure_again(graphs: Mapping[str, Graph], *, table: LookupTable, space: Space, run: Profiling) -> Remeasured:
-    """Measure networks by their genes as text on the device of ``table``, latency alone.
+    """Measure networks by their genes as text on the device of ``table``: latency, and what else ``run`` measures.
 
     Raises:
         DeviceError: the device was lost.
@@ -107,7 +107,7 @@ def measure_again(graphs: Mapping[str, Graph], *, table: LookupTable, space: Spa
     measured = profile_networks({**graphs, **others}, run)
     then = table.networks.loc[again.names()]
     X = np.array([parse_genes(space, name) for name in names], np.int64)
-    rows = measured.loc[names, [LATENCY, "latency_ms_low", "latency_ms_high"]]
+    rows = measured.loc[names, [LATENCY, "latency_ms_low", "latency_ms_high", "memory_bytes"]]
     anchors = {
         LATENCY: measured.loc[again.names(), LATENCY],
         "latency_ms_then": then[LATENCY],
