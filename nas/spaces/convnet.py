@@ -1,9 +1,9 @@
-"""Plain convolutional networks, and how they are trained: HyperPower's two spaces (Stamoulis 2020, section 3.4.1).
+"""Plain convolutional networks in Caffe's manner, and how they are trained.
 
-Convolutions, each with a pool behind it that halves the sides, then a fully connected layer and the classifier, in
-Caffe's manner: biases, relu, no batch norm. Besides features, kernels, pools and units the genes say with what
-learning rate, momentum and weight decay a network is trained. All lie between the published bounds, on grids that are
-coarse enough for a table to hold every layer.
+Convolutions, each with a pool behind it that halves the sides, then a fully connected layer and the classifier, with
+biases and relu and without batch norm. HyperPower's two spaces (Stamoulis 2020, section 3.4.1) have genes for the
+learning rate, momentum and weight decay besides; the one that adaptive networks are made of (chapter 4) has sizes
+alone. All lie between the published bounds, on grids that are coarse enough for a table to hold every layer.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ import numpy as np
 
 from netdyno.base.errors import InputError
 from netdyno.nas.space import GeneGroup, Population
-from netdyno.nas.spaces.slots import Slot, SlottedSpace
+from netdyno.nas.spaces.slots import LARGEST_WIDTH, Slot, SlottedSpace
 from netdyno.profiler.layers import Dense, Linear, MaxPool, PlainConv
 
 CHANNELS = 3
-FEATURES = tuple(range(20, 81, 10))
 KERNELS = (2, 3, 4, 5)
 POOLS = (1, 2, 3)
-UNITS = tuple(range(200, 701, 50))
 HALVES = 2
 SMALLEST, LARGEST = 8, 256
 """Input resolutions that there can be."""
@@ -43,57 +41,80 @@ RECIPE = (
 class ConvNet(SlottedSpace):
     """Networks of ``convs`` convolutions, at any input resolution and for any number of classes.
 
+    Where sizes are ``shared``, one gene is that of all convolutions. ``width`` scales features and units.
+
     Raises:
-        InputError: a resolution or number of classes that cannot be.
+        InputError: a resolution, width or number of classes that cannot be.
     """
 
     convs: ClassVar[int]
-    pools: ClassVar[tuple[int, ...]]
+    shared: ClassVar[bool] = False
+    feature_counts: ClassVar[tuple[int, ...]] = tuple(range(20, 81, 10))
+    pools: ClassVar[tuple[int, ...]] = POOLS
+    unit_counts: ClassVar[tuple[int, ...]] = tuple(range(200, 701, 50))
+    recipes: ClassVar[tuple[GeneGroup, ...]] = RECIPE
 
-    def __init__(self, resolution: int, classes: int = 10) -> None:
-        self.side = int(resolution)
+    def __init__(self, resolution: int, classes: int = 10, width: float = 1.0) -> None:
+        self.side, self.width = int(resolution), float(width)
         if not SMALLEST <= self.side <= LARGEST:
             raise InputError(f"{self.name}: resolution must be from {SMALLEST} to {LARGEST}, not {self.side}")
-        sizes = [GeneGroup("features", FEATURES, self.convs), GeneGroup("kernel", KERNELS, self.convs)]
+        if not 0 < self.width <= LARGEST_WIDTH:
+            raise InputError(f"{self.name}: width must be above 0 and at most {LARGEST_WIDTH}, not {self.width:g}")
+        each = 1 if self.shared else self.convs
+        self._features, self._units = map(self._scaled, (self.feature_counts, self.unit_counts))
+        sizes = [GeneGroup("features", self._features, each), GeneGroup("kernel", KERNELS, each)]
         if len(self.pools) > 1:
-            sizes.append(GeneGroup("pool", self.pools, self.convs))
-        self.groups = (*sizes, GeneGroup("units", UNITS), *RECIPE)
+            sizes.append(GeneGroup("pool", self.pools, each))
+        self.groups = (*sizes, GeneGroup("units", self._units), *self.recipes)
         super().__init__(classes)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Resolution and classes."""
-        return {"resolution": self.side, "classes": self.classes}
+        """Resolution and classes, and the width where it is not 1."""
+        scaled = {} if self.width == 1 else {"width": self.width}
+        return {"resolution": self.side, "classes": self.classes, **scaled}
 
     def slots(self) -> list[Slot]:
         """Convolution and pool in turn, fully connected layer, classifier."""
-        sides = [self.side]
-        for _ in range(self.convs):
-            sides.append(-(-sides[-1] // HALVES))
-        features, kernel, pool = (self._genes(name) for name in ("features", "kernel", "pool"))
-        (units,) = self._genes("units")
-        slots = []
-        for number, side in enumerate(sides[:-1]):
-            before = FEATURES if number else (CHANNELS,)
-            convs = (PlainConv(side, side, *sizes, 1, "relu") for sizes in product(before, FEATURES, KERNELS))
-            inputs = (features[number - 1],) if number else ()
-            slots.append(Slot(tuple(convs), (*inputs, features[number], kernel[number])))
-            pools = (MaxPool(side, side, cin, size, HALVES) for cin, size in product(FEATURES, self.pools))
-            slots.append(Slot(tuple(pools), (features[number], *(pool[number : number + 1]))))
-        last = sides[-1]
-        dense = tuple(Dense(last, last, cin, cout, "relu") for cin, cout in product(FEATURES, UNITS))
-        classifiers = tuple(Linear(cin, self.classes) for cin in UNITS)
-        return [*slots, Slot(dense, (features[-1], units)), Slot(classifiers, (units,))]
+        slots: list[Slot] = []
+        side, (units,) = self.side, self._genes("units")
+        features, kernels, pools = (self._genes(name) for name in ("features", "kernel", "pool"))
+        for number in range(self.convs):
+            slots += [self._convolution(side, number, features, kernels), self._pool(side, number, features, pools)]
+            side = -(-side // HALVES)
+        dense = (Dense(side, side, cin, cout, "relu") for cin, cout in product(self._features, self._units))
+        classifiers = (Linear(cin, self.classes) for cin in self._units)
+        return [*slots, Slot(tuple(dense), (features[-1], units)), Slot(tuple(classifiers), (units,))]
 
     def recipe(self, genes: Population) -> dict[str, float]:
-        """Learning rate, momentum and weight decay of one architecture ``(genes,)``."""
+        """Learning rate, momentum and weight decay of one architecture ``(genes,)``, where the space has them."""
         (values,) = self.decode(genes)
-        return {group.name: values[group.name][0] for group in RECIPE}
+        return {group.name: values[group.name][0] for group in self.recipes}
+
+    def _scaled(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(max(round(size * self.width), 1) for size in sizes)
+
+    def _convolution(self, side: int, number: int, features: tuple[int, ...], kernels: tuple[int, ...]) -> Slot:
+        after, kernel = features[number], kernels[number]
+        before = features[number - 1] if number else None
+        if before is None or before == after:  # the input's channels, or as many as come out
+            sizes = ((CHANNELS if before is None else cout, cout, k) for cout, k in product(self._features, KERNELS))
+            genes: tuple[int, ...] = (after, kernel)
+        else:
+            sizes = ((cin, cout, k) for cin, cout, k in product(self._features, self._features, KERNELS))
+            genes = (before, after, kernel)
+        return Slot(tuple(PlainConv(side, side, *each, 1, "relu") for each in sizes), genes)
+
+    def _pool(self, side: int, number: int, features: tuple[int, ...], pools: tuple[int, ...]) -> Slot:
+        layers = (MaxPool(side, side, cin, size, HALVES) for cin, size in product(self._features, self.pools))
+        return Slot(tuple(layers), (features[number], *pools[number : number + 1]))
 
     def _genes(self, name: str) -> tuple[int, ...]:
-        """Where the genes of a group stand; none where there is no such group."""
-        columns = self.columns.get(name, slice(0))
-        return tuple(range(columns.start or 0, columns.stop))
+        """The gene of a group that each convolution has, or the one that the network has; none without the group."""
+        if name not in self.columns:
+            return ()
+        own = range(*self.columns[name].indices(len(self.cardinalities)))
+        return tuple(own) * self.convs if self.shared and name != "units" else tuple(own)
 
 
 class CnnMnist(ConvNet):
@@ -103,8 +124,8 @@ class CnnMnist(ConvNet):
     convs = 1
     pools = (2,)
 
-    def __init__(self, resolution: int = 28, classes: int = 10) -> None:
-        super().__init__(resolution, classes)
+    def __init__(self, resolution: int = 28, classes: int = 10, width: float = 1.0) -> None:
+        super().__init__(resolution, classes, width)
 
 
 class CnnCifar10(ConvNet):
@@ -112,7 +133,21 @@ class CnnCifar10(ConvNet):
 
     name = "cnn-cifar10"
     convs = 3
-    pools = POOLS
 
-    def __init__(self, resolution: int = 32, classes: int = 10) -> None:
-        super().__init__(resolution, classes)
+    def __init__(self, resolution: int = 32, classes: int = 10, width: float = 1.0) -> None:
+        super().__init__(resolution, classes, width)
+
+
+class CnnCaffeNet(ConvNet):
+    """Three sizes of a network as CaffeNet's: features and kernel of all three convolutions, and units."""
+
+    name = "cnn-caffenet"
+    convs = 3
+    shared = True
+    feature_counts = tuple(range(32, 449, 32))
+    pools = (3,)
+    unit_counts = tuple(range(500, 4001, 500))
+    recipes = ()
+
+    def __init__(self, resolution: int = 32, classes: int = 10, width: float = 1.0) -> None:
+        super().__init__(resolution, classes, width)

@@ -71,6 +71,23 @@ def test_architectures_are_read_back(seed: int, space: Space) -> None:
     np.testing.assert_array_equal(space.encode(space.decode(X)), X)
 
 
+def test_sizes_that_all_convolutions_share() -> None:
+    space = make_space("cnn-caffenet", width=0.1)
+    (genes,) = space.encode([{"features": [19], "kernel": [4], "units": [150]}])
+    assert space.layers(genes)[2:] == [
+        PlainConv(16, 16, 19, 19, 4, 1, "relu"),
+        MaxPool(16, 16, 19, 3, 2),
+        PlainConv(8, 8, 19, 19, 4, 1, "relu"),
+        MaxPool(8, 8, 19, 3, 2),
+        Dense(4, 4, 19, 150, "relu"),
+        Linear(150, 10),
+    ]
+    assert make_space("cnn-caffenet").decode(make_space("cnn-caffenet").largest()[None]) == [
+        {"features": [448], "kernel": [5], "units": [4000]}
+    ]
+    assert space.recipe(genes) == {} and make_space("cnn-caffenet", **space.parameters).parameters == space.parameters
+
+
 def test_every_layer_is_used_and_stands_there_once() -> None:
     X = CIFAR.sample(60_000, 0)
     layers = CIFAR.vocabulary()

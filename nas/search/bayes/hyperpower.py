@@ -18,7 +18,7 @@ from netdyno.base.objective import Constraint
 from netdyno.base.registry import require
 from netdyno.nas.search.bayes import Floats
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import Promise, suggest
+from netdyno.nas.search.bayes.suggest import Promise, in_cube, suggest
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.space import Population, Space
 
@@ -49,7 +49,7 @@ def search_hyperpower(
 
     def promise(error: Surrogate, best: float) -> Promise:
         def worth(X: Population) -> Floats:
-            mean, spread = error(X)
+            mean, spread = error(in_cube(evaluate.space, X))
             hope = log_expected_improvement(mean, spread, best) if np.isfinite(best) else -mean
             return admit(hope, problem.violation(X))
 
@@ -75,8 +75,9 @@ def search_constrained(
         learnt = [(model, model.in_units(each.limit)) for each in upper for model in [loop.learn(each.evaluate)]]
 
         def worth(X: Population) -> Floats:
-            kept = sum((log_probability_below(*model(X), limit) for model, limit in learnt), np.zeros(len(X)))
-            return kept + log_expected_improvement(*error(X), best) if np.isfinite(best) else kept
+            at = in_cube(evaluate.space, X)
+            kept = sum((log_probability_below(*model(at), limit) for model, limit in learnt), np.zeros(len(X)))
+            return kept + log_expected_improvement(*error(at), best) if np.isfinite(best) else kept
 
         return worth
 
@@ -133,7 +134,7 @@ class _Loop:
                 one = suggest(self.space, promise, known, about, self.candidates, self.generator)
                 chosen = np.concatenate([chosen, one])
                 if len(chosen) < self.batch:
-                    error = error.believing(one)
+                    error = error.believing(in_cube(self.space, one))
             self.ask(chosen)
 
     def learn(self, value: Callable[[Population], Floats] | None) -> Surrogate:
@@ -145,7 +146,7 @@ class _Loop:
 
         X, first = np.unique(self.X, axis=0, return_index=True)
         y = self.error[first] if value is None else np.asarray(value(X), float)
-        return Surrogate(self.space, X, y, log=bool((y > 0).all()))
+        return Surrogate(in_cube(self.space, X), y, log=bool((y > 0).all()))
 
 
 def _upward(constraint: Constraint) -> Constraint:

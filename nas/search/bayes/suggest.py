@@ -46,3 +46,19 @@ def _new(X: Population, old: set[bytes]) -> Population:
     """Each that is not old, once."""
     unique = np.unique(X, axis=0)
     return unique[[genes.tobytes() not in old for genes in unique]]
+
+
+def in_cube(space: Space, X: Population) -> Floats:
+    """Architectures ``(n, genes)`` as points between 0 and 1, ``(n, columns)``.
+
+    A gene of numbers is its option's place among all; one of names has a column an option, 1 for the one taken.
+    """
+    columns = []
+    for group in space.groups:
+        last = len(group.values) - 1
+        named = any(isinstance(value, str) for value in group.values)
+        for gene in range(*space.columns[group.name].indices(X.shape[1])):
+            option = X[:, [gene]]
+            columns.append((option == np.arange(last + 1)) * 1.0 if named else option / max(last, 1))
+    points: Floats = np.concatenate(columns, axis=1).astype(np.float64)
+    return points

@@ -1,4 +1,4 @@
-"""A Gaussian process over architectures: what is not evaluated yet, and how little is known of it."""
+"""A Gaussian process over points of the unit cube: what is not evaluated yet, and how little is known of it."""
 
 from __future__ import annotations
 
@@ -12,38 +12,34 @@ from botorch.exceptions.warnings import BotorchWarning
 from botorch.fit import fit_gpytorch_mll
 from botorch.models.gp_regression import SingleTaskGP
 from gpytorch.mlls import ExactMarginalLogLikelihood
-from numpy.typing import NDArray
 
 from netdyno.nas.search.bayes import Floats
-from netdyno.nas.space import Population, Space
 
 ENOUGH = {"maxiter": 100, "ftol": 1e-6}
 """Of fitting the scales: what comes after that changes no suggestion."""
 
 
 class Surrogate:
-    """A process through ``y (n,)`` at architectures ``X (n, genes)``; ``log`` models the logarithm of positive ``y``.
+    """A process through ``y (n,)`` at ``points (n, d)`` between 0 and 1; ``log`` models the logarithm of ``y``.
 
     ``like`` is a surrogate whose scales are taken over instead of being fitted anew.
     """
 
-    def __init__(
-        self, space: Space, X: Population, y: Floats, *, log: bool = False, like: Surrogate | None = None
-    ) -> None:
-        self.space, self.X, self.y, self.log = space, X, y, log
+    def __init__(self, points: Floats, y: Floats, *, log: bool = False, like: Surrogate | None = None) -> None:
+        self.points, self.y, self.log = points, y, log
         targets = np.log(y) if log else y
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BotorchWarning)
-            self._model = SingleTaskGP(torch.from_numpy(in_cube(space, X)), torch.from_numpy(targets[:, None]))
+            self._model = SingleTaskGP(torch.from_numpy(points), torch.from_numpy(targets[:, None]))
             if like is None:
                 self._fit()
             else:
                 self._take_scales(like._model)
 
-    def __call__(self, X: Population) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the truth at ``X (k, genes)``, each ``(k,)``; of the logarithm where so."""
+    def __call__(self, points: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the truth at ``points (k, d)``, each ``(k,)``; of the logarithm where so."""
         with torch.no_grad():
-            posterior = self._model.posterior(torch.from_numpy(in_cube(self.space, X)))
+            posterior = self._model.posterior(torch.from_numpy(points))
         spread: Floats = posterior.variance[:, 0].clamp_min(0).sqrt().numpy()
         return posterior.mean[:, 0].numpy(), spread
 
@@ -53,15 +49,15 @@ class Surrogate:
             return value
         return float(np.log(value)) if value > 0 else -np.inf
 
-    def believing(self, X: Population) -> Surrogate:
-        """The same, as if ``X (k, genes)`` had been evaluated and found as expected (the Kriging believer).
+    def believing(self, points: Floats) -> Surrogate:
+        """The same, as if ``points (k, d)`` had been evaluated and found as expected (the Kriging believer).
 
         So that the next of several suggestions is made elsewhere. Source: Ginsbourger et al. 2010.
         """
-        mean, _ = self(X)
+        mean, _ = self(points)
         values = np.exp(mean) if self.log else mean
-        both = np.concatenate([self.X, X]), np.concatenate([self.y, values])
-        return Surrogate(self.space, *both, log=self.log, like=self)
+        both = np.concatenate([self.points, points]), np.concatenate([self.y, values])
+        return Surrogate(*both, log=self.log, like=self)
 
     def _fit(self) -> None:
         try:
@@ -75,18 +71,3 @@ class Surrogate:
         own = {name: value for name, value in model.state_dict().items() if "outcome_transform" not in name}
         self._model.load_state_dict(own, strict=False)
         self._model.eval()
-
-
-def in_cube(space: Space, X: Population) -> NDArray[np.float64]:
-    """Architectures ``(n, genes)`` as points between 0 and 1, ``(n, columns)``.
-
-    A gene of numbers is its option's place among all; one of names has a column an option, 1 for the one taken.
-    """
-    columns = []
-    for group in space.groups:
-        last = len(group.values) - 1
-        named = any(isinstance(value, str) for value in group.values)
-        for gene in range(*space.columns[group.name].indices(X.shape[1])):
-            option = X[:, [gene]]
-            columns.append((option == np.arange(last + 1)) * 1.0 if named else option / max(last, 1))
-    return np.concatenate(columns, axis=1).astype(np.float64)
