@@ -41,10 +41,11 @@ RECIPE = (
 class ConvNet(SlottedSpace):
     """Networks of ``convs`` convolutions, at any input resolution and for any number of classes.
 
-    Where sizes are ``shared``, one gene is that of all convolutions. ``width`` scales features and units.
+    Where sizes are ``shared``, one gene is that of all convolutions. ``width`` scales features and units. Of
+    features, kernels and units one in ``every`` is there: a space may be small enough to be known entirely.
 
     Raises:
-        InputError: a resolution, width or number of classes that cannot be.
+        InputError: a resolution, number of classes, width or step that cannot be.
     """
 
     convs: ClassVar[int]
@@ -54,15 +55,18 @@ class ConvNet(SlottedSpace):
     unit_counts: ClassVar[tuple[int, ...]] = tuple(range(200, 701, 50))
     recipes: ClassVar[tuple[GeneGroup, ...]] = RECIPE
 
-    def __init__(self, resolution: int, classes: int = 10, width: float = 1.0) -> None:
-        self.side, self.width = int(resolution), float(width)
+    def __init__(self, resolution: int, classes: int = 10, width: float = 1.0, every: int = 1) -> None:
+        self.side, self.width, self.every = int(resolution), float(width), int(every)
         if not SMALLEST <= self.side <= LARGEST:
             raise InputError(f"{self.name}: resolution must be from {SMALLEST} to {LARGEST}, not {self.side}")
         if not 0 < self.width <= LARGEST_WIDTH:
             raise InputError(f"{self.name}: width must be above 0 and at most {LARGEST_WIDTH}, not {self.width:g}")
+        if self.every < 1:
+            raise InputError(f"{self.name}: every must be 1 or more, not {self.every}")
         each = 1 if self.shared else self.convs
         self._features, self._units = map(self._scaled, (self.feature_counts, self.unit_counts))
-        sizes = [GeneGroup("features", self._features, each), GeneGroup("kernel", KERNELS, each)]
+        self._kernels = KERNELS[:: self.every]
+        sizes = [GeneGroup("features", self._features, each), GeneGroup("kernel", self._kernels, each)]
         if len(self.pools) > 1:
             sizes.append(GeneGroup("pool", self.pools, each))
         self.groups = (*sizes, GeneGroup("units", self._units), *self.recipes)
@@ -70,9 +74,10 @@ class ConvNet(SlottedSpace):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Resolution and classes, and the width where it is not 1."""
-        scaled = {} if self.width == 1 else {"width": self.width}
-        return {"resolution": self.side, "classes": self.classes, **scaled}
+        """Resolution and classes, width and step where they are not 1."""
+        known = {"width": self.width, "every": self.every}
+        own = {name: value for name, value in known.items() if value != 1}
+        return {"resolution": self.side, "classes": self.classes, **own}
 
     def slots(self) -> list[Slot]:
         """Convolution and pool in turn, fully connected layer, classifier."""
@@ -92,16 +97,17 @@ class ConvNet(SlottedSpace):
         return {group.name: values[group.name][0] for group in self.recipes}
 
     def _scaled(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(max(round(size * self.width), 1) for size in sizes)
+        return tuple(max(round(size * self.width), 1) for size in sizes[:: self.every])
 
     def _convolution(self, side: int, number: int, features: tuple[int, ...], kernels: tuple[int, ...]) -> Slot:
         after, kernel = features[number], kernels[number]
         before = features[number - 1] if number else None
         if before is None or before == after:  # the input's channels, or as many as come out
-            sizes = ((CHANNELS if before is None else cout, cout, k) for cout, k in product(self._features, KERNELS))
+            options = product(self._features, self._kernels)
+            sizes = ((CHANNELS if before is None else cout, cout, k) for cout, k in options)
             genes: tuple[int, ...] = (after, kernel)
         else:
-            sizes = ((cin, cout, k) for cin, cout, k in product(self._features, self._features, KERNELS))
+            sizes = ((cin, cout, k) for cin, cout, k in product(self._features, self._features, self._kernels))
             genes = (before, after, kernel)
         return Slot(tuple(PlainConv(side, side, *each, 1, "relu") for each in sizes), genes)
 
@@ -124,8 +130,8 @@ class CnnMnist(ConvNet):
     convs = 1
     pools = (2,)
 
-    def __init__(self, resolution: int = 28, classes: int = 10, width: float = 1.0) -> None:
-        super().__init__(resolution, classes, width)
+    def __init__(self, resolution: int = 28, classes: int = 10, width: float = 1.0, every: int = 1) -> None:
+        super().__init__(resolution, classes, width, every)
 
 
 class CnnCifar10(ConvNet):
@@ -134,8 +140,8 @@ class CnnCifar10(ConvNet):
     name = "cnn-cifar10"
     convs = 3
 
-    def __init__(self, resolution: int = 32, classes: int = 10, width: float = 1.0) -> None:
-        super().__init__(resolution, classes, width)
+    def __init__(self, resolution: int = 32, classes: int = 10, width: float = 1.0, every: int = 1) -> None:
+        super().__init__(resolution, classes, width, every)
 
 
 class CnnCaffeNet(ConvNet):
@@ -149,5 +155,5 @@ class CnnCaffeNet(ConvNet):
     unit_counts = tuple(range(500, 4001, 500))
     recipes = ()
 
-    def __init__(self, resolution: int = 32, classes: int = 10, width: float = 1.0) -> None:
-        super().__init__(resolution, classes, width)
+    def __init__(self, resolution: int = 32, classes: int = 10, width: float = 1.0, every: int = 1) -> None:
+        super().__init__(resolution, classes, width, every)

@@ -88,6 +88,12 @@ def test_sizes_that_all_convolutions_share() -> None:
     assert space.recipe(genes) == {} and make_space("cnn-caffenet", **space.parameters).parameters == space.parameters
 
 
+def test_a_coarser_space_has_some_of_the_options() -> None:
+    space = make_space("cnn-caffenet", every=3)
+    assert [group.values for group in space.groups] == [(32, 128, 224, 320, 416), (2, 5), (500, 2000, 3500)]
+    assert make_space("cnn-caffenet", **space.parameters).cardinalities.tolist() == [5, 2, 3]
+
+
 def test_every_layer_is_used_and_stands_there_once() -> None:
     X = CIFAR.sample(60_000, 0)
     layers = CIFAR.vocabulary()
@@ -97,6 +103,8 @@ def test_every_layer_is_used_and_stands_there_once() -> None:
 
 @pytest.mark.parametrize("resolution", [7, 257])
 def test_resolutions_that_cannot_be(resolution: int, refuses: Refuses) -> None:
+    for wrong in ({"width": 0}, {"width": 1e9}, {"every": 0}):
+        assert next(iter(wrong)) in refuses(lambda wrong=wrong: make_space("cnn-caffenet", **wrong))
     assert "resolution" in refuses(lambda: make_space("cnn-cifar10", resolution=resolution))
 
 
