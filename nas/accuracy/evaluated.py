@@ -22,8 +22,16 @@ BATCH = 256
 
 def evaluate_network(network: Subnet, data: Dataset) -> float:
     """Top-1 accuracy of a trained network as it is, in percent."""
+    return float((scores(network, data).argmax(axis=1) == data.labels).mean()) * 100
+
+
+@torch.no_grad()
+def scores(network: Subnet, data: Dataset) -> NDArray[np.float32]:
+    """Logits ``(images, classes)`` of a trained network as it is."""
     images = resize(torch.from_numpy(data.images), network.resolution).contiguous(memory_format=torch.channels_last)
-    return _top1(network.eval(), torch.split(images, BATCH), torch.from_numpy(data.labels))
+    network.eval()
+    found: NDArray[np.float32] = torch.cat([network(batch) for batch in torch.split(images, BATCH)]).numpy()
+    return found
 
 
 @torch.no_grad()

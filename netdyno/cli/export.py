@@ -124,9 +124,12 @@ def verify(
     from netdyno.base.errors import VerificationError
     from netdyno.devices import open_device
     from netdyno.exporters.bundle import load_bundle, verify_bundle
-    from netdyno.nas.ensembles.bundle import DESCRIPTOR, load_ensemble
+    from netdyno.nas.adaptive.bundle import KIND as CASCADE
+    from netdyno.nas.composite import load_composite
+    from netdyno.nas.ensembles.bundle import KIND as ENSEMBLE
 
-    members = load_ensemble(bundle).members if (bundle / DESCRIPTOR).is_file() else (load_bundle(bundle),)
+    kinds = [kind for kind in (ENSEMBLE, CASCADE) if (bundle / kind.descriptor).is_file()]
+    members = load_composite(kinds[0], bundle).members if kinds else (load_bundle(bundle),)
     with open_device(device, **device_options(runner, fetch)) as opened:
         results = [result for member in members for result in verify_bundle(member, opened)]
     if as_json:

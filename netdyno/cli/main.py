@@ -15,11 +15,11 @@ import typer
 from typer.exceptions import TyperException
 
 from netdyno.base.errors import InputError, NetdynoError
-from netdyno.cli import compare, demo, devices, ensemble, export, fit, profile, report, search, table, train
+from netdyno.cli import cascade, compare, demo, devices, ensemble, export, fit, profile, report, search, table, train
 
 OUR_FAULT = 70
 INTERRUPTED = 130
-RESUMABLE = {"demo", "ensemble", "profile", "search"}
+RESUMABLE = {"cascade", "demo", "ensemble", "profile", "search"}
 
 app = typer.Typer(
     name="netdyno",
@@ -43,6 +43,7 @@ app.command("search")(search.search)
 app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("ensemble")(ensemble.ensemble)
+app.command("cascade")(cascade.cascade)
 app.command("verify")(export.verify)
 app.command("report")(report.report)
 

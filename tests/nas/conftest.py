@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 HAS_TORCH = find_spec("torch") is not None
 NEED_TORCH = [
+    "adaptive/test_bundle.py",
     "ensembles/test_bundle.py",
     "ensembles/test_predictions.py",
     "test_accuracy.py",

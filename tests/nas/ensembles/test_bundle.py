@@ -18,8 +18,8 @@ from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.ensembles.bundle import DESCRIPTOR, RUNNER, EnsembleBundle, load_ensemble, ship_ensemble
 from netdyno.nas.ensembles.predictions import Predictions, predict
-from netdyno.nas.ensembles.run_ensemble import vote, weights
 from netdyno.nas.ensembles.vote import VOTINGS, VotedAccuracy, Voting
+from netdyno.nas.run_networks import vote, weights
 from netdyno.nas.supernets.ofa_mobilenetv3 import OfaMobileNetV3Supernet
 from netdyno.nas.supernets.subnet import resize
 

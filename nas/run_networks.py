@@ -1,6 +1,8 @@
-"""Run an ensemble: ``python run_ensemble.py IMAGES.npy`` prints the class of each image, one a line.
+"""Run the networks of this folder together: ``python THIS_FILE IMAGES.npy`` prints each image's class, one a line.
 
-IMAGES.npy holds float numbers (n, 3, height, width) from 0 to 1. It needs numpy, and onnxruntime or ai-edge-litert.
+An ensemble votes. Of a cascade the first network that is sure enough answers; its number, from 1 on, stands behind
+the class. IMAGES.npy holds float numbers (n, 3, height, width) from 0 to 1. It needs numpy, and onnxruntime or
+ai-edge-litert.
 """
 
 import json
@@ -64,8 +66,35 @@ def vote(members: Array, voting: str) -> Array:
     return np.asarray(total.argmax(axis=1))
 
 
+def margins(answers: Array) -> Array:
+    """How much likelier the likeliest class is than the next, (n,); 1 where there is none next, 0 where unknown."""
+    if answers.shape[1] < 2:
+        return np.ones(len(answers))
+    second, first = np.partition(answers, -2, axis=1)[:, -2:].T
+    return np.asarray(np.nan_to_num(first - second, nan=0.0))
+
+
+def descend(folders: list[Path], thresholds: list[float], images: Array) -> Array:
+    """Class and number of the network that answered, (n, 2); a network sees what those before it were not sure of."""
+    found = np.zeros((len(images), 2), np.int64)
+    left = np.arange(len(images))
+    for number, folder in enumerate(folders, start=1):
+        if not len(left):
+            break
+        answers = probabilities(folder, images[left])
+        found[left] = np.column_stack([answers.argmax(axis=1), np.full(len(left), number)])
+        if number < len(folders):
+            left = left[margins(answers) < thresholds[number - 1]]
+    return found
+
+
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
-    ensemble, given = json.loads((here / "ensemble.json").read_text("utf-8")), np.load(sys.argv[1])
-    answers = [probabilities(here / member["folder"], given) for member in ensemble["members"]]
-    print(*vote(np.stack(answers), ensemble["voting"]), sep="\n")
+    given, descriptor = np.load(sys.argv[1]), here / "cascade.json"
+    how = json.loads((descriptor if descriptor.exists() else here / "ensemble.json").read_text("utf-8"))
+    members = [here / member["folder"] for member in how["members"]]
+    if "thresholds" in how:
+        for answer in descend(members, how["thresholds"], given):
+            print(*answer)
+    else:
+        print(*vote(np.stack([probabilities(member, given) for member in members]), how["voting"]), sep="\n")
