@@ -23,15 +23,17 @@ from netdyno.nas.space import parse_space
 from netdyno.nas.supernets.train import Training
 from netdyno.profiler.table import load_table
 
-PENALTIES = (0.005, 0.5)
-RUNS = {400: 12, 200: 6, 100: 6}
-"""Searches by their steps; penalties are spread evenly in the logarithm."""
+RUNS = {1.0: 12, 0.5: 6, 0.25: 6}
+"""Searches by their share of all steps; penalties are spread evenly in the logarithm."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("table", type=Path)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/penalty_runs.csv"))
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--least", type=float, default=0.005)
+    parser.add_argument("--most", type=float, default=0.5)
     options = parser.parse_args()
 
     table = load_table(options.table)
@@ -40,8 +42,9 @@ def main() -> None:
     images, val = (load_data("digits", split) for split in ("train", "val"))
     rows = pd.read_csv(options.out).to_dict("records") if options.out.exists() else []
     done = {(row["steps"], row["seed"]) for row in rows}
-    for steps, runs in RUNS.items():
-        for seed, penalty in enumerate(np.geomspace(*PENALTIES, runs).tolist()):
+    for share, runs in RUNS.items():
+        steps = round(share * options.steps)
+        for seed, penalty in enumerate(np.geomspace(options.least, options.most, runs).tolist()):
             if (steps, seed) in done:
                 continue
             relaxation = make_relaxation("single-path", space, cost, seed)

@@ -65,10 +65,11 @@ def search_constrained(
 ) -> None:
     """Expected improvement times the probability that constraints, learnt from what was evaluated, are kept to.
 
-    Settings, and what it raises, are :func:`search_hyperpower`'s.
+    It begins anywhere and models values as they are, as the textbook has it. Settings, and what it raises, are
+    :func:`search_hyperpower`'s.
     """
     problem = evaluate.problem
-    loop = _Loop(evaluate, seed, startup, candidates, batch)
+    loop = _Loop(evaluate, seed, startup, candidates, batch, logarithms=False)
 
     def promise(error: Surrogate, best: float) -> Promise:
         upper = [_upward(each) for each in problem.constraints]
@@ -88,7 +89,16 @@ def search_constrained(
 class _Loop:
     """Architectures that were evaluated, and the asking for more."""
 
-    def __init__(self, evaluate: Evaluator, seed: int, startup: int, candidates: int, batch: int) -> None:
+    def __init__(
+        self,
+        evaluate: Evaluator,
+        seed: int,
+        startup: int,
+        candidates: int,
+        batch: int,
+        *,
+        logarithms: bool = True,
+    ) -> None:
         if len(evaluate.problem.objectives) != 1:
             raise InputError("Bayesian optimisation minimises one objective here; make the others constraints")
         if startup < 1 or candidates < 2 or batch < 1:
@@ -97,6 +107,7 @@ class _Loop:
         self.evaluate, self.space = evaluate, evaluate.space
         self.generator = np.random.default_rng(seed)
         self.startup, self.candidates, self.batch = startup, candidates, batch
+        self.logarithms = logarithms
         self.X: Population = self.space.sample(0, 0)
         self.error: Floats = np.empty(0)
         self.violation: Floats = np.empty(0)
@@ -105,12 +116,13 @@ class _Loop:
         """The first architectures: those given, and random ones, the most promising of many where that is known."""
 
         def draw(space: Space, n: int, generator: np.random.Generator) -> Population:
-            if promise is None:
-                return space.canonical(space.sample(n, generator))
             drawn = space.canonical(space.sample(max(self.candidates, n), generator))
-            return drawn[np.argsort(-promise(drawn), kind="stable")][:n]
+            return drawn[:n] if promise is None else drawn[np.argsort(-promise(drawn), kind="stable")][:n]
 
-        self.ask(self.evaluate.first(self.startup, self.generator, draw))
+        if promise is None and not len(self.evaluate.given):
+            self.ask(draw(self.space, self.startup, self.generator))
+        else:
+            self.ask(self.evaluate.first(self.startup, self.generator, draw))
 
     def ask(self, X: Population) -> None:
         """Evaluate, and remember."""
@@ -140,13 +152,14 @@ class _Loop:
     def learn(self, value: Callable[[Population], Floats] | None) -> Surrogate:
         """A model of a value of what was evaluated; of the error where it is None.
 
-        Of positive values the logarithm is modelled: errors of diverged trainings would hide all others' differences.
+        Of positive values the logarithm is modelled, unless that is not wanted: errors of diverged trainings would
+        hide all others' differences.
         """
         from netdyno.nas.search.bayes.surrogate import Surrogate
 
         X, first = np.unique(self.X, axis=0, return_index=True)
         y = self.error[first] if value is None else np.asarray(value(X), float)
-        return Surrogate(in_cube(self.space, X), y, log=bool((y > 0).all()))
+        return Surrogate(in_cube(self.space, X), y, log=self.logarithms and bool((y > 0).all()))
 
 
 def _upward(constraint: Constraint) -> Constraint:
