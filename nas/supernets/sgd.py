@@ -20,7 +20,8 @@ from netdyno.base.errors import InputError
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.supernets.recipe import one_cycle
-from netdyno.nas.supernets.subnet import Subnet, resize
+from netdyno.nas.supernets.subnet import Subnet
+from netdyno.nas.supernets.train import tensors_for
 
 RECENT = 20
 """Steps whose mean loss is watched."""
@@ -70,11 +71,8 @@ def train_sgd(
     Raises:
         InputError: the data has another number of classes than the network.
     """
-    if len(data.classes) != network.space.classes:
-        raise InputError(f"{data.name} has {len(data.classes)} classes, the network {network.space.classes}")
+    images, labels = tensors_for(network, data)
     generator = np.random.default_rng(training.seed)
-    images = resize(torch.from_numpy(data.images), network.resolution).contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(data.labels)
     optimiser = torch.optim.SGD(
         network.parameters(), momentum=recipe["momentum"], weight_decay=recipe["weight_decay"]
     )

@@ -91,11 +91,8 @@ def train_network(
     Raises:
         InputError: the data has another number of classes than the network.
     """
-    if len(data.classes) != network.space.classes:
-        raise InputError(f"{data.name} has {len(data.classes)} classes, the network {network.space.classes}")
+    images, labels = tensors_for(network, data)
     generator = np.random.default_rng(training.seed)
-    images = resize(torch.from_numpy(data.images), network.resolution).contiguous(memory_format=torch.channels_last)
-    labels = torch.from_numpy(data.labels)
     optimiser = optimiser_of(network.parameters(), training.weight_decay)
     network.train()
     losses: list[float] = []
@@ -112,6 +109,18 @@ def train_network(
         progress("train", step + 1, training.steps, f"loss {np.mean(losses[-20:]):.2f}")
     network.eval()
     return losses
+
+
+def tensors_for(network: Subnet, data: Dataset) -> tuple[Tensor, Tensor]:
+    """Images at a network's input size ``(n, 3, r, r)``, channels last, and labels ``(n,)``.
+
+    Raises:
+        InputError: the data has another number of classes than the network.
+    """
+    if len(data.classes) != network.space.classes:
+        raise InputError(f"{data.name} has {len(data.classes)} classes, the network {network.space.classes}")
+    images = resize(torch.from_numpy(data.images), network.resolution)
+    return images.contiguous(memory_format=torch.channels_last), torch.from_numpy(data.labels)
 
 
 def _sandwich(supernet: Supernet, images: Tensor, labels: Tensor, students: Sequence[Population]) -> float:

@@ -6,31 +6,20 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netdyno.exporters.graph import FP32_BYTES
-from netdyno.profiler.layers.layer import Spatial, Windowed
+from netdyno.profiler.layers.layer import Convolution, Spatial
 
 
 @dataclass(frozen=True)
-class PlainConv(Windowed):
+class PlainConv(Convolution):
     """A convolution with a bias, then ``act``; padded by half its kernel, an even one by less before."""
 
     kind: ClassVar[str] = "plainconv"
     act: str
 
     @property
-    def macs(self) -> int:
-        """Kernel area × channels in × channels out at each output position."""
-        return self.out_pixels * self.kernel**2 * self.cin * self.cout
-
-    @property
     def params(self) -> int:
         """Weights and biases."""
         return (self.kernel**2 * self.cin + 1) * self.cout
-
-    @property
-    def peak_activation_bytes(self) -> int:
-        """Input and output, then the output on both sides of the activation."""
-        inside, outside = self.h * self.w * self.cin, self.out_pixels * self.cout
-        return FP32_BYTES * max(inside + outside, 2 * outside if self.act != "none" else 0)
 
     def fault(self) -> str:
         """Any kernel will do."""

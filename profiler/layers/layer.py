@@ -120,6 +120,22 @@ class Windowed(Spatial):
 
 
 @dataclass(frozen=True)
+class Convolution(Windowed):
+    """A dense convolution, then an activation, ``act``."""
+
+    @property
+    def macs(self) -> int:
+        """Kernel area × channels in × channels out at each output position."""
+        return self.out_pixels * self.kernel**2 * self.cin * self.cout
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Input and output, then the output on both sides of the activation."""
+        inside, outside = self.h * self.w * self.cin, self.out_pixels * self.cout
+        return FP32_BYTES * max(inside + outside, 2 * outside if getattr(self, "act", "none") != "none" else 0)
+
+
+@dataclass(frozen=True)
 class Bottleneck(Spatial):
     """Convolutions to ``mid`` channels, depthwise with the stride, and to ``cout``, with or without a skip."""
 

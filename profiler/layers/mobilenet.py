@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from netdyno.exporters.graph import FP32_BYTES
-from netdyno.profiler.layers.layer import Bottleneck, Layer, Spatial, Windowed
+from netdyno.profiler.layers.layer import Bottleneck, Convolution, Layer, Spatial, Windowed
 
 
 @dataclass(frozen=True)
-class Conv(Windowed):
+class Conv(Convolution):
     """A convolution padded by half its kernel, with batch norm (``norm`` 1) or without, then ``act``."""
 
     kind: ClassVar[str] = "conv"
@@ -18,20 +18,9 @@ class Conv(Windowed):
     act: str
 
     @property
-    def macs(self) -> int:
-        """Kernel area × channels in × channels out at each output position."""
-        return self.out_pixels * self.kernel**2 * self.cin * self.cout
-
-    @property
     def params(self) -> int:
         """Weights, and batch norm's two per channel; without batch norm there is no bias."""
         return self.kernel**2 * self.cin * self.cout + 2 * self.norm * self.cout
-
-    @property
-    def peak_activation_bytes(self) -> int:
-        """Input and output, then the output on both sides of the activation."""
-        inside, outside = self.h * self.w * self.cin, self.out_pixels * self.cout
-        return FP32_BYTES * max(inside + outside, 2 * outside if self.act != "none" else 0)
 
 
 @dataclass(frozen=True)
