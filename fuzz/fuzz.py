@@ -25,7 +25,9 @@ with atheris.instrument_imports(include=["netdyno"]):
     from netdyno.base.errors import NetdynoError
     from netdyno.devices.jetson import parse_tegrastats
     from netdyno.exporters.npy import parse_npy
-    from netdyno.nas.ensembles.bundle import DESCRIPTOR, load_ensemble
+    from netdyno.nas.adaptive.bundle import KIND as CASCADE
+    from netdyno.nas.composite import load_composite
+    from netdyno.nas.ensembles.bundle import KIND as ENSEMBLE
     from netdyno.profiler.formats import FORMATS, Choice, import_table
     from netdyno.profiler.layers import Linear, Operator
     from netdyno.profiler.samples import SAMPLES
@@ -58,10 +60,10 @@ def targets(folder: Path) -> dict[str, tuple[Target, list[bytes]]]:
     found["npy"] = (lambda content: parse_npy(content, folder / "a.npy"), [array.getvalue()])
     entry = {"name": "card.json", "bytes": 1, "sha256": "0" * 64}
     members = [{"folder": f"member-{i}", "card": entry} for i in (1, 2)]
-    runner = entry | {"name": "run_ensemble.py"}
-    ensemble = {"schema": 1, "voting": "soft", "latency": "sum", "members": members, "runner": runner, "facts": {}}
-    read_ensemble = _of_file(folder / DESCRIPTOR, lambda path: load_ensemble(path.parent))
-    found[DESCRIPTOR] = (read_ensemble, [json.dumps(ensemble).encode()])
+    for kind, how in ((ENSEMBLE, {"voting": "soft", "latency": "sum"}), (CASCADE, {"thresholds": [0.5]})):
+        document = {"schema": 1, "members": members, "runner": entry | {"name": kind.runner}, "facts": {}} | how
+        read = _of_file(folder / kind.descriptor, lambda path, kind=kind: load_composite(kind, path.parent))
+        found[kind.descriptor] = (read, [json.dumps(document).encode()])
     samples = gzip.compress(b"row,start,round,latency_ms\na,1,1,0.5\n")
     found[SAMPLES.path] = (_of_file(folder / SAMPLES.path, lambda path: SAMPLES.read(path.parent)), [samples])
     lines = [line.encode() for line in _module(ROOT / "tests/devices/jetson/test_tegrastats.py").TOTALS_MW]

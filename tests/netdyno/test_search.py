@@ -20,9 +20,9 @@ TABLE = Path(__file__).parents[2] / "tables" / "ofa-mobilenetv3-intel-xeon-liter
 EVALUATIONS = {
     "age-moea": 1500,
     "c-taea": 4000,
-    "constrained-bo": 16,
+    "constrained-bo": 12,
     "grid": 100,
-    "hyperpower": 16,
+    "hyperpower": 12,
     "linas": 100,
     "moead": 8000,
     "motpe": 90,
