@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netdyno.base.objective import Constraint, Objective, Optimisable
 from netdyno.nas.search import search
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import suggest
+from netdyno.nas.search.bayes.suggest import in_cube, informed, suggest
 from netdyno.nas.space import Population, make_space
 from netdyno.targets import Count
 
@@ -114,6 +114,19 @@ def test_where_nothing_is_feasible_the_nearest_is_ahead() -> None:
 
     one = suggest(SPACE, promise, SPACE.sample(0, 0), SPACE.largest()[None], 10, np.random.default_rng(0))
     assert SPACE.macs(one)[0] == SPACE.macs(SPACE.smallest()[None])[0], "down to the smallest there is"
+
+
+def test_a_step_of_rate_and_momentum_is_a_coordinate_of_its_own() -> None:
+    X = SPACE.sample(200, 0)
+    X[0, -3:-1], X[1, -3:-1] = 0, SPACE.cardinalities[-3:-1] - 1
+    points = informed(SPACE, X)
+    np.testing.assert_array_equal(points[:, :-1], in_cube(SPACE, X))
+    assert points[0, -1] == 0 and points[1, -1] == pytest.approx(1) and (points >= 0).all() and (points <= 1).all()
+    recipes = [SPACE.recipe(genes) for genes in X]
+    steps = [recipe["learning_rate"] / (1 - recipe["momentum"]) for recipe in recipes]
+    np.testing.assert_array_equal(np.argsort(points[:, -1], kind="stable"), np.argsort(steps, kind="stable"))
+    other = make_space("fbnet")
+    np.testing.assert_array_equal(informed(other, other.sample(3, 0)), in_cube(other, other.sample(3, 0)))
 
 
 def test_a_space_that_is_known_gives_what_is_known() -> None:

@@ -18,7 +18,7 @@ from netdyno.base.objective import Constraint
 from netdyno.base.registry import require
 from netdyno.nas.search.bayes import Floats
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import Promise, in_cube, suggest
+from netdyno.nas.search.bayes.suggest import Promise, in_cube, informed, suggest
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.space import Population, Space
 
@@ -49,7 +49,7 @@ def search_hyperpower(
 
     def promise(error: Surrogate, best: float) -> Promise:
         def worth(X: Population) -> Floats:
-            mean, spread = error(in_cube(evaluate.space, X))
+            mean, spread = error(loop.points(X))
             hope = log_expected_improvement(mean, spread, best) if np.isfinite(best) else -mean
             return admit(hope, problem.violation(X))
 
@@ -65,18 +65,18 @@ def search_constrained(
 ) -> None:
     """Expected improvement times the probability that constraints, learnt from what was evaluated, are kept to.
 
-    It begins anywhere and models values as they are, as the textbook has it. Settings, and what it raises, are
-    :func:`search_hyperpower`'s.
+    It begins anywhere and models values and genes as they are, as the textbook has it. Settings, and what it raises,
+    are :func:`search_hyperpower`'s.
     """
     problem = evaluate.problem
-    loop = _Loop(evaluate, seed, startup, candidates, batch, logarithms=False)
+    loop = _Loop(evaluate, seed, startup, candidates, batch, plain=True)
 
     def promise(error: Surrogate, best: float) -> Promise:
         upper = [_upward(each) for each in problem.constraints]
         learnt = [(model, model.in_units(each.limit)) for each in upper for model in [loop.learn(each.evaluate)]]
 
         def worth(X: Population) -> Floats:
-            at = in_cube(evaluate.space, X)
+            at = loop.points(X)
             kept = sum((log_probability_below(*model(at), limit) for model, limit in learnt), np.zeros(len(X)))
             return kept + log_expected_improvement(*error(at), best) if np.isfinite(best) else kept
 
@@ -97,7 +97,7 @@ class _Loop:
         candidates: int,
         batch: int,
         *,
-        logarithms: bool = True,
+        plain: bool = False,
     ) -> None:
         if len(evaluate.problem.objectives) != 1:
             raise InputError("Bayesian optimisation minimises one objective here; make the others constraints")
@@ -107,7 +107,7 @@ class _Loop:
         self.evaluate, self.space = evaluate, evaluate.space
         self.generator = np.random.default_rng(seed)
         self.startup, self.candidates, self.batch = startup, candidates, batch
-        self.logarithms = logarithms
+        self.plain = plain
         self.X: Population = self.space.sample(0, 0)
         self.error: Floats = np.empty(0)
         self.violation: Floats = np.empty(0)
@@ -146,20 +146,24 @@ class _Loop:
                 one = suggest(self.space, promise, known, about, self.candidates, self.generator)
                 chosen = np.concatenate([chosen, one])
                 if len(chosen) < self.batch:
-                    error = error.believing(in_cube(self.space, one))
+                    error = error.believing(self.points(one))
             self.ask(chosen)
 
     def learn(self, value: Callable[[Population], Floats] | None) -> Surrogate:
         """A model of a value of what was evaluated; of the error where it is None.
 
-        Of positive values the logarithm is modelled, unless that is not wanted: errors of diverged trainings would
+        Of positive values the logarithm is modelled, unless all is to be plain: errors of diverged trainings would
         hide all others' differences.
         """
         from netdyno.nas.search.bayes.surrogate import Surrogate
 
         X, first = np.unique(self.X, axis=0, return_index=True)
         y = self.error[first] if value is None else np.asarray(value(X), float)
-        return Surrogate(in_cube(self.space, X), y, log=self.logarithms and bool((y > 0).all()))
+        return Surrogate(self.points(X), y, log=not self.plain and bool((y > 0).all()))
+
+    def points(self, X: Population) -> Floats:
+        """Architectures as a model takes them, ``(n, columns)``."""
+        return in_cube(self.space, X) if self.plain else informed(self.space, X)
 
 
 def _upward(constraint: Constraint) -> Constraint:
