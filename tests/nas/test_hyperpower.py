@@ -166,6 +166,7 @@ def test_a_cautious_search_keeps_to_the_far_end_of_a_model_s_interval() -> None:
     assert (exact := Count(SPACE, "macs").at_most(1.0)).cautious() is exact
 
 
+@pytest.mark.slow
 @needs_botorch
 def test_it_is_ahead_of_its_baselines() -> None:
     """After 15 evaluations, what was learnt shows."""
@@ -178,6 +179,7 @@ def test_it_is_ahead_of_its_baselines() -> None:
     assert np.mean(reached["hyperpower"]) < min(np.mean(reached["rejection"]), np.mean(reached["random-walk"]))
 
 
+@pytest.mark.slow
 @needs_botorch
 def test_plain_bayesian_optimisation_learns_the_limit() -> None:
     X = run("constrained-bo", 24)

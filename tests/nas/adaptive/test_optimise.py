@@ -66,6 +66,7 @@ def test_with_sweeps_it_comes_near_the_grid(networks: int, goal: Goal) -> None:
         assert values[0] <= 1.05 * values[1]
 
 
+@pytest.mark.slow
 def test_the_seed_decides() -> None:
     first, again, other = (found("bo-plus", GOALS[0], 6, seed)[-1] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.X, again.X)
