@@ -118,10 +118,8 @@ class TrainedAccuracy(Accuracy):
             recipe = self.space.recipe(genes)
             try:
                 course = train_sgd(network, self.images, recipe, self.training, self._progress)
-            except (
-                RuntimeError,
-                MemoryError,
-            ) as error:  # out of memory, for one: the search goes on
+            # Out of memory, for one: the search goes on, and tells of it.
+            except (RuntimeError, MemoryError) as error:
                 course = Course(0, self.training.steps, 0.0, fault=str(error))
             self.courses[genes.tobytes()] = course
         return network

@@ -121,17 +121,20 @@ def _trainings(folder: Path) -> dict[str, Any]:
     courses = read_courses(folder)
     if not courses:
         return {}
-    known = {
+    known: dict[str, Any] = {
         "trained": len(courses),
         "given_up": sum(course.given_up for course in courses),
         "died": sum(bool(course.fault) for course in courses),
+        "faults": sorted({course.fault for course in courses if course.fault}),
         "seconds": sum(course.seconds for course in courses),
         "saved_s": sum(course.saved_s for course in courses),
     }
     say(
         f"{known['trained']} networks trained in {known['seconds']:.0f} s; {known['given_up']} given up early, "
-        f"which saved {known['saved_s']:.0f} s" + (f"; {known['died']} died" if known["died"] else "")
+        f"which saved {known['saved_s']:.0f} s"
     )
+    for fault in known["faults"]:
+        say(f"a training died: {fault}")
     return known
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.errors import InputError
 from netdyno.base.objective import Optimisable
 from netdyno.profiler.layers import Layer
 
@@ -59,6 +60,15 @@ class Cost(Optimisable):
     def interval(self, X: NDArray[np.int64]) -> Floats:
         """95 % interval of a measurement, ``(n, 2)``."""
 
+    def torch(self) -> Any:
+        """A torch module from probabilities of options, ``(n, sum of cardinalities)``, to the expected cost ``(n,)``.
+
+        Raises:
+            MissingExtra: torch is not installed.
+            InputError: the cost does not add up over layers.
+        """
+        raise InputError(f"{self.name} has no gradients here: it is not made up of the costs of layers")
+
 
 class LayerCost(Cost):
     """A cost that is made up of the costs of layers; ``once`` is what a network costs beside them."""
@@ -76,12 +86,7 @@ class LayerCost(Cost):
         return costs
 
     def torch(self) -> Any:
-        """A torch module from probabilities of options, ``(n, sum of cardinalities)``, to the expected cost ``(n,)``.
-
-        Raises:
-            MissingExtra: torch is not installed.
-            InputError: the cost does not add up over layers.
-        """
+        """The expected cost as a torch module; see :meth:`Cost.torch`."""
         from netdyno.profiler.cost.relaxed import relax
 
         return relax(self, self.space)
