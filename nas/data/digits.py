@@ -8,10 +8,12 @@ originals, with noise. Everything follows from one seed; training, validation an
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.errors import InputError
 from netdyno.nas.data.dataset import Dataset
 
 SIZE = 64
@@ -26,8 +28,14 @@ Images = NDArray[np.float32]
 
 
 @lru_cache(maxsize=4)
-def load_digits(split: str, seed: int = 0) -> Dataset:
-    """The images of a split, ``(n, 3, 64, 64)`` normalised float32, and their labels ``(n,)`` 0 … 9."""
+def load_digits(split: str, folder: Path | None = None, seed: int = 0) -> Dataset:
+    """The images of a split, ``(n, 3, 64, 64)`` normalised float32, and their labels ``(n,)`` 0 … 9.
+
+    Raises:
+        InputError: a folder was named, and there is nothing to read from one.
+    """
+    if folder is not None:
+        raise InputError(f"digits are made, not read: no folder, not {folder}")
     originals, labels = _originals(split)
     offset = list(SPLITS).index(split)
     generator = np.random.default_rng([seed, offset])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from netdyno.cli.console import Json, emit, print_table, progress, say
+from netdyno.cli.console import Data, Json, emit, print_table, progress, say
 
 
 def cascade(
@@ -22,7 +22,7 @@ def cascade(
     method: Annotated[str, typer.Option(help="bo-plus, bo, random, static or grid.")] = "bo-plus",
     evaluations: Annotated[int, typer.Option(min=1, help="Cascades to train.")] = 25,
     accuracy: Annotated[str, typer.Option(help="How networks are trained.")] = "train:steps=500",
-    data: Annotated[str, typer.Option(help="Data set that they are trained on.")] = "digits",
+    data: Data = "digits",
     server: Annotated[Path | None, typer.Option(help="Table of a server that runs the last network.")] = None,
     round_trip: Annotated[str, typer.Option(help="Time to the server and back, e.g. 4ms.")] = "",
     idle_w: Annotated[float, typer.Option(help="Power that the device draws while it waits.")] = 0.0,

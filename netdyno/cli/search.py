@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdyno.cli.console import Json, emit, print_table, progress, say
+from netdyno.cli.console import Data, Json, emit, print_table, progress, say
 
 if TYPE_CHECKING:
     from netdyno.nas.search.front import Front
@@ -37,7 +37,7 @@ def search(
         list[str] | None, typer.Option("--set", help="A setting of the method, e.g. population=200; repeatable.")
     ] = None,
     start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
-    data: Annotated[str, typer.Option(help="Data set that networks are trained on.")] = "digits",
+    data: Data = "digits",
     evaluations: Annotated[int, typer.Option(min=1, help="Architectures to evaluate.")] = 100_000,
     budget: Annotated[str, typer.Option(help="Time for it, e.g. 10min; by default as long as it takes.")] = "",
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.console import Data, Json, emit, progress, say
 
 
 def train(
     space: Annotated[str, typer.Argument(help="A space, e.g. ofa-mobilenetv3:width=0.25,resolutions=48/56/64.")],
     out: Annotated[Path, typer.Option(help="Folder for the supernet.")],
-    data: Annotated[str, typer.Option(help="Data set: digits.")] = "digits",
+    data: Data = "digits",
     steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 400,
     batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 64,
     seed: Annotated[int, typer.Option(help="Of weights, subnets and batches.")] = 0,

@@ -19,7 +19,7 @@ def space():
 def table(space, tmp_path_factory):
     folder = tmp_path_factory.mktemp("api") / "table"
     with nd.device("cpu") as device:
-        measured = nd.profile(space, device, metrics=["latency", "memory"], budget_s=20, out=folder)
+        measured = nd.profile(space, device, metrics=["latency", "memory"], budget_s=60, out=folder)
     read = nd.load_table(folder)
     assert read.layers.equals(measured.layers)
     return read
