@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from netdyno.base.objective import Constraint, Objective, Optimisable
 from netdyno.nas.search import search
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import in_cube, informed, suggest
+from netdyno.nas.search.bayes.suggest import apart_about_the_middle, in_cube, informed, suggest
 from netdyno.nas.space import Population, make_space
 from netdyno.targets import Count
 
@@ -127,6 +127,33 @@ def test_a_step_of_rate_and_momentum_is_a_coordinate_of_its_own() -> None:
     np.testing.assert_array_equal(np.argsort(points[:, -1], kind="stable"), np.argsort(steps, kind="stable"))
     other = make_space("fbnet")
     np.testing.assert_array_equal(informed(other, other.sample(3, 0)), in_cube(other, other.sample(3, 0)))
+
+
+@given(st.integers(1, 40), st.integers(0, 6), st.integers(0, 2**31))
+def test_the_first_lie_about_the_middle_and_apart(k: int, n: int, seed: int) -> None:
+    points = np.random.default_rng(seed).random((k, 3))
+    n = min(n, k)
+    chosen = apart_about_the_middle(points, n)
+    assert len(set(chosen.tolist())) == len(chosen) == n
+    off = ((points - 0.5) ** 2).sum(axis=1)
+    nearest = np.sort(off)[: max(n, round(0.2 * k))]
+    assert np.isin(off[chosen], nearest).all() and (off[chosen[:1]] == off.min()).all()
+
+
+@needs_botorch
+def test_what_changes_quickly_has_a_process_of_its_own() -> None:
+    from netdyno.nas.search.bayes.surrogate import Surrogate
+
+    def truth(X: Floats) -> Floats:
+        return np.sin(9 * X[:, -1]) + 0.3 * X[:, :3].sum(axis=1)
+
+    unseen = np.random.default_rng(0).random((400, 8))
+    off = np.empty((4, 2))
+    for seed in range(len(off)):
+        points = np.random.default_rng(seed + 1).random((10, 8))
+        for own in (0, 1):
+            off[seed, own] = np.abs(Surrogate(points, truth(points), own=own)(unseen)[0] - truth(unseen)).mean()
+    assert off[:, 1].mean() < 0.8 * off[:, 0].mean()
 
 
 def test_a_space_that_is_known_gives_what_is_known() -> None:

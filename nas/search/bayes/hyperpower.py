@@ -18,7 +18,7 @@ from netdyno.base.objective import Constraint
 from netdyno.base.registry import require
 from netdyno.nas.search.bayes import Floats
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import Promise, in_cube, informed, suggest
+from netdyno.nas.search.bayes.suggest import Promise, apart_about_the_middle, in_cube, informed, suggest
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.space import Population, Space
 
@@ -30,9 +30,9 @@ ABOUT = 3
 
 
 def search_hyperpower(
-    evaluate: Evaluator, seed: int, *, startup: int = 5, candidates: int = 2000, batch: int = 1, margin: float = 1.0
+    evaluate: Evaluator, seed: int, *, startup: int = 4, candidates: int = 2000, batch: int = 1, margin: float = 1.0
 ) -> None:
-    """Expected improvement among what models say keeps to the constraints; ``startup`` random ones to begin with.
+    """Expected improvement among what models say keeps to the constraints, after ``startup`` about the middle of it.
 
     A constraint is kept to where the far end of its model's 95 % interval is within the limit; a ``margin`` of 0 asks
     that of the model's value alone. ``batch`` architectures are suggested at a time, out of ``candidates`` and their
@@ -56,7 +56,7 @@ def search_hyperpower(
         return worth
 
     loop = _Loop(evaluate, seed, startup, candidates, batch)
-    loop.begin(lambda X: -problem.violation(X))
+    loop.begin_in_the_middle(problem.violation)
     loop.run(promise)
 
 
@@ -82,7 +82,7 @@ def search_constrained(
 
         return worth
 
-    loop.begin()
+    loop.begin_anywhere()
     loop.run(promise)
 
 
@@ -112,17 +112,26 @@ class _Loop:
         self.error: Floats = np.empty(0)
         self.violation: Floats = np.empty(0)
 
-    def begin(self, promise: Promise | None = None) -> None:
-        """The first architectures: those given, and random ones, the most promising of many where that is known."""
+    def begin_anywhere(self) -> None:
+        """The first architectures: those given, and random ones."""
+        given = self.evaluate.given[: self.startup]
+        drawn = self.space.sample(self.startup - len(given), self.generator)
+        self.ask(self.space.canonical(np.concatenate([given, drawn])))
+
+    def begin_in_the_middle(self, violation: Callable[[Population], Floats]) -> None:
+        """The first architectures: those given, and of many that violate least some about the middle, far apart.
+
+        What lies far out, such as the largest of learning rates, is where trainings lead nowhere.
+        """
 
         def draw(space: Space, n: int, generator: np.random.Generator) -> Population:
             drawn = space.canonical(space.sample(max(self.candidates, n), generator))
-            return drawn[:n] if promise is None else drawn[np.argsort(-promise(drawn), kind="stable")][:n]
+            broken = violation(drawn)
+            kept: Population = drawn[broken <= np.sort(broken)[max(n, 1) - 1]]
+            central: Population = kept[apart_about_the_middle(self.points(kept), n)]
+            return central
 
-        if promise is None and not len(self.evaluate.given):
-            self.ask(draw(self.space, self.startup, self.generator))
-        else:
-            self.ask(self.evaluate.first(self.startup, self.generator, draw))
+        self.ask(self.evaluate.first(self.startup, self.generator, draw))
 
     def ask(self, X: Population) -> None:
         """Evaluate, and remember."""
@@ -159,7 +168,8 @@ class _Loop:
 
         X, first = np.unique(self.X, axis=0, return_index=True)
         y = self.error[first] if value is None else np.asarray(value(X), float)
-        return Surrogate(self.points(X), y, log=not self.plain and bool((y > 0).all()))
+        own = 0 if self.plain else self.points(X).shape[1] - in_cube(self.space, X).shape[1]
+        return Surrogate(self.points(X), y, log=not self.plain and bool((y > 0).all()), own=own)
 
     def points(self, X: Population) -> Floats:
         """Architectures as a model takes them, ``(n, columns)``."""

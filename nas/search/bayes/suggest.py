@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netdyno.nas.search.bayes import Floats
 from netdyno.nas.search.operators import spread
@@ -12,6 +13,8 @@ from netdyno.nas.search.problem import neighbours
 from netdyno.nas.space import Population, Space
 
 STEP = ("learning_rate", "momentum")
+CENTRE = 0.2
+"""Share of points that is about the middle."""
 CLIMB = 30
 """Steps from neighbour to neighbour at most."""
 
@@ -41,6 +44,22 @@ def suggest(
             break
         best, most = near[[worth.argmax()]], float(worth.max())
     return best
+
+
+def apart_about_the_middle(points: Floats, n: int) -> NDArray[np.int64]:
+    """Which ``n`` of ``points (k, columns)`` to begin with, nearest to the middle of the cube first.
+
+    Of the fifth that lies nearest to it, each is the farthest from all before it.
+    Source: Johnson, Moore & Ylvisaker 1990 (maximin designs).
+    """
+    off = ((points - 0.5) ** 2).sum(axis=1)
+    central = np.argsort(off, kind="stable")[: max(n, round(CENTRE * len(points)))]
+    chosen = central[:1]
+    while len(chosen) < n:
+        between = points[central, None] - points[chosen]
+        chosen = np.append(chosen, central[(between**2).sum(axis=2).min(axis=1).argmax()])
+    found: NDArray[np.int64] = chosen[:n]
+    return found
 
 
 def _new(X: Population, old: set[bytes]) -> Population:

@@ -11,10 +11,16 @@ from botorch.exceptions.errors import ModelFittingError
 from botorch.exceptions.warnings import BotorchWarning
 from botorch.fit import fit_gpytorch_mll
 from botorch.models.gp_regression import SingleTaskGP
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
+from gpytorch.kernels import Kernel, RBFKernel, ScaleKernel
 from gpytorch.mlls import ExactMarginalLogLikelihood
+from gpytorch.priors import LogNormalPrior
+from gpytorch.utils.warnings import NumericalWarning
 
 from netdyno.nas.search.bayes import Floats
 
+QUICK = (-1.0, 0.7)
+"""Location and spread of the logarithm of a length scale, of columns that have a process of their own."""
 ENOUGH = {"maxiter": 100, "ftol": 1e-6}
 """Of fitting the scales: what comes after that changes no suggestion."""
 
@@ -22,15 +28,21 @@ ENOUGH = {"maxiter": 100, "ftol": 1e-6}
 class Surrogate:
     """A process through ``y (n,)`` at ``points (n, d)`` between 0 and 1; ``log`` models the logarithm of ``y``.
 
-    ``like`` is a surrogate whose scales are taken over instead of being fitted anew.
+    The last ``own`` columns have processes of their own besides, that may change more quickly. ``like`` is a
+    surrogate whose scales are taken over instead of being fitted anew.
     """
 
-    def __init__(self, points: Floats, y: Floats, *, log: bool = False, like: Surrogate | None = None) -> None:
-        self.points, self.y, self.log = points, y, log
+    def __init__(
+        self, points: Floats, y: Floats, *, log: bool = False, own: int = 0, like: Surrogate | None = None
+    ) -> None:
+        self.points, self.y, self.log, self.own = points, y, log, own
         targets = np.log(y) if log else y
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BotorchWarning)
-            self._model = SingleTaskGP(torch.from_numpy(points), torch.from_numpy(targets[:, None]))
+            kernel = _kernel(points.shape[1], own) if own else None
+            self._model = SingleTaskGP(
+                torch.from_numpy(points), torch.from_numpy(targets[:, None]), covar_module=kernel
+            )
             if like is None:
                 self._fit()
             else:
@@ -38,7 +50,8 @@ class Surrogate:
 
     def __call__(self, points: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the truth at ``points (k, d)``, each ``(k,)``; of the logarithm where so."""
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NumericalWarning)  # a variance of nothing that is rounded below it
             posterior = self._model.posterior(torch.from_numpy(points))
         spread: Floats = posterior.variance[:, 0].clamp_min(0).sqrt().numpy()
         return posterior.mean[:, 0].numpy(), spread
@@ -57,7 +70,7 @@ class Surrogate:
         mean, _ = self(points)
         values = np.exp(mean) if self.log else mean
         both = np.concatenate([self.points, points]), np.concatenate([self.y, values])
-        return Surrogate(*both, log=self.log, like=self)
+        return Surrogate(*both, log=self.log, own=self.own, like=self)
 
     def _fit(self) -> None:
         try:
@@ -71,3 +84,11 @@ class Surrogate:
         own = {name: value for name, value in model.state_dict().items() if "outcome_transform" not in name}
         self._model.load_state_dict(own, strict=False)
         self._model.eval()
+
+
+def _kernel(columns: int, own: int) -> Kernel:
+    """Smooth over all columns, as BoTorch has it; and over each of the last ``own`` by itself."""
+    kernel: Kernel = ScaleKernel(get_covar_module_with_dim_scaled_prior(ard_num_dims=columns))
+    for column in range(columns - own, columns):
+        kernel += ScaleKernel(RBFKernel(active_dims=[column], lengthscale_prior=LogNormalPrior(*QUICK)))
+    return kernel
