@@ -4,11 +4,15 @@ The run's folder holds::
 
     networks/       every network that was trained; the same command goes on from them
     cascades.csv    the best cascade after each evaluation
-    bundle/         the last of them
+    members.csv     the networks of the last: what each is alone, and how much it answers
+    thresholds.csv  what other thresholds between them would come to, as far as none is better in both
+    bundle/         the last, as it ships
+    report.html
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +34,7 @@ from netdyno.nas.adaptive.optimise import optimise
 from netdyno.nas.adaptive.problem import CascadeProblem, Design, Goal
 from netdyno.nas.data import load_data
 from netdyno.nas.data.dataset import Dataset
+from netdyno.nas.pareto import non_dominated
 from netdyno.nas.space import Population, Space, split_parameters
 from netdyno.nas.supernets.subnet import Subnet
 from netdyno.nas.supernets.train import Training
@@ -38,7 +43,7 @@ from netdyno.runs import NETWORKS
 from netdyno.settings import make_settings
 from netdyno.targets import COSTS, split_constraint
 
-CASCADES, BUNDLE = "cascades.csv", "bundle"
+CASCADES, MEMBERS, THRESHOLDS, BUNDLE = "cascades.csv", "members.csv", "thresholds.csv", "bundle"
 
 
 @dataclass(frozen=True)
@@ -113,9 +118,31 @@ class Cascades:
             facts[f"{split}_answered_pct"] = [100 * float((stops == i).mean()) for i in range(len(design.X))]
         return facts
 
+    def members(self, design: Design, facts: Mapping[str, Any]) -> pd.DataFrame:
+        """A row a network: what it is alone, on the images cascades were chosen on, and how much it answers."""
+        return pd.DataFrame(
+            {
+                "genes": list(map(format_genes, design.X)),
+                "error_pct": [self.answers(genes).error_pct for genes in design.X],
+                self.metric: self.costs(design.X),
+                "val_answered_pct": facts["val_answered_pct"],
+                "test_answered_pct": facts["test_answered_pct"],
+                "threshold": [*design.thresholds.tolist(), 0.0],
+            }
+        )
+
+    def thresholds(self, design: Design) -> pd.DataFrame:
+        """Errors and costs of its networks with other thresholds, those that none beats in both, cheapest first."""
+        swept, cost = self.problem(len(design.X), Goal(cost=0.0)).sweep(design.X)
+        front = np.stack([swept.error_pct.ravel(), cost.ravel()], axis=1)
+        front = front[non_dominated(front)]
+        return pd.DataFrame(front[np.argsort(front[:, 1])], columns=["error_pct", self.metric])
+
     def ship(self, design: Design, formats: list[str]) -> tuple[CascadeBundle, dict[str, Any]]:
         """Write a cascade as a bundle; and its facts."""
         facts = self.facts(design) | ({"last_on_a_server": True} if self.server else {})
+        _write(self.out / MEMBERS, self.members(design, facts))
+        _write(self.out / THRESHOLDS, self.thresholds(design))
         networks = [self.network(genes) for genes in design.X]
         bundle = ship_cascade(
             networks, design.thresholds.tolist(), self.out / BUNDLE, formats, self._data["test"], facts
@@ -149,13 +176,17 @@ def find_cascade(
         }
         for number, design in enumerate(designs, start=1)
     ]
-    write_atomic(cascades.out / CASCADES, pd.DataFrame(rows).to_csv(index=False, lineterminator="\n"))
+    _write(cascades.out / CASCADES, pd.DataFrame(rows))
     best = designs[-1]
     broken, _ = goal.split(np.array([best.error_pct]), np.array([best.cost]))
     if broken[0] > 0:
         found = f"the nearest has an error of {best.error_pct:.2f} % and {cascades.metric} {best.cost:.5g}"
         raise InputError(f"of {len(designs)} cascades none keeps to the limit: {found}")
     return best
+
+
+def _write(path: Path, rows: pd.DataFrame) -> None:
+    write_atomic(path, rows.to_csv(index=False, lineterminator="\n"))
 
 
 def make_goal(text: str, cascades: Cascades) -> Goal:

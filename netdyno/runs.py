@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_text, write_atomic
@@ -71,12 +70,12 @@ class Run:
     @property
     def history(self) -> pd.DataFrame:
         """What a differentiable search saw, step by step: loss, expected runtime, runtime, penalty; else empty."""
-        return _load_numbers(self.path / HISTORY, (), ("loss", "expected", "runtime", "penalty"))
+        return read_numbers(self.path / HISTORY, ("loss", "expected", "runtime", "penalty"))
 
     @property
     def leads(self) -> pd.DataFrame:
         """How far each part of a layer was ahead of being left out: layer, part, lead; else empty."""
-        return _load_numbers(self.path / LEADS, ("layer", "part"), ("lead",))
+        return read_numbers(self.path / LEADS, ("lead",), ("layer", "part"))
 
     @property
     def winners(self) -> pd.DataFrame:
@@ -127,20 +126,8 @@ def load_run(path: Path) -> Run:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a run: {error}") from error
     front = load_front(path / FRONT, space)
-    front = replace(front, growth=_load_growth(path / GROWTH, front.objectives))
+    front = replace(front, growth=read_numbers(path / GROWTH, ("evaluations", *front.objectives)).to_numpy(float))
     return Run(path, descriptor, space, front, _load_measured(path / MEASURED))
-
-
-def _load_growth(path: Path, objectives: Sequence[str]) -> NDArray[np.float64]:
-    columns = ["evaluations", *objectives]
-    rows = read_rows(path, columns) if path.exists() else []
-    try:
-        growth = np.array([[float(row[name]) for name in columns] for row in rows]).reshape(-1, len(columns))
-    except ValueError as error:
-        raise InputError(f"{path}: not how a front grew: {error}") from error
-    if not np.isfinite(growth).all():
-        raise InputError(f"{path}: holds values that are not finite")
-    return growth
 
 
 def _load_measured(path: Path) -> pd.DataFrame:
@@ -151,16 +138,20 @@ def _load_measured(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: not the measured points of a run: {error}") from error
 
 
-def _load_numbers(path: Path, names: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
+def read_numbers(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> pd.DataFrame:
+    """The finite numbers in ``columns`` of a CSV file, behind them the texts in ``names``; empty where there is none.
+
+    Raises:
+        InputError: as of :func:`netdyno.base.rows.read_rows`, or a cell that is not a finite number.
+    """
     rows = read_rows(path, [*names, *columns]) if path.exists() else []
     try:
-        found = {name: [row[name][:80] for row in rows] for name in names}
         numbers = {name: np.array([float(row[name]) for row in rows]) for name in columns}
     except ValueError as error:
-        raise InputError(f"{path}: not what a differentiable search writes: {error}") from error
+        raise InputError(f"{path}: not what belongs there: {error}") from error
     if not all(np.isfinite(column).all() for column in numbers.values()):
         raise InputError(f"{path}: holds values that are not finite")
-    return pd.DataFrame({**found, **numbers})
+    return pd.DataFrame({**numbers, **{name: [row[name] for row in rows] for name in names}})
 
 
 def spread(front: Front, n: int) -> list[int]:

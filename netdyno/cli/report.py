@@ -11,16 +11,18 @@ from netdyno.cli.console import Json, emit, say
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, as search and demo write it.")], as_json: Json = False
+    run: Annotated[Path, typer.Argument(help="A run's folder, as search, demo and cascade write it.")],
+    as_json: Json = False,
 ) -> None:
     """Write a run's report: one page that works offline."""
     from netdyno.base.registry import require
+    from netdyno.cascades import CASCADES
     from netdyno.runs import load_run
 
     require("plotly", extra="report", purpose="a report")
-    from netdyno.report import write_report
+    from netdyno.report import write_cascade, write_report
 
-    path = write_report(load_run(run))
+    path = write_cascade(run) if (run / CASCADES).exists() else write_report(load_run(run))
     say(str(path))
     if as_json:
         emit({"report": str(path)})

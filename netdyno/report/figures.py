@@ -23,6 +23,8 @@ MEASURED = "#e0803c"
 FAINT = "rgba(128, 136, 148, 0.28)"
 UNITS = ("#a5d8cf", "#62bcb4", "#2f9a9f", "#2f7499", "#5163a6", "#7a5aa0", "#a0587f")
 SERIES = ("#5b86c4", "#e0803c", "#2f9a9f", "#a0587f", "#8a9a3b", "#7a5aa0", "#7d8997", "#c7544f")
+MANY = 100
+"""Evaluations from which on their axis is logarithmic."""
 STAGES = {"overhead": "#b4bac2", "stem": "#7d8997", "head": "#e0a15c"}
 
 
@@ -128,8 +130,10 @@ def _add_measured(figure: Any, measured: pd.DataFrame) -> None:
         )
 
 
-def fronts_figure(fronts: Mapping[str, Floats], objectives: Sequence[str], chosen: tuple[int, int]) -> Any:
-    """Several fronts ``(n, m)`` by name, in two of their objectives."""
+def fronts_figure(
+    fronts: Mapping[str, Floats], objectives: Sequence[str], chosen: tuple[int, int], loose: Sequence[str] = ()
+) -> Any:
+    """Several fronts ``(n, m)`` by name, in two of their objectives; ``loose`` ones are points that no line joins."""
     across, up = (axis_of(objectives[position]) for position in chosen)
     figure = go.Figure(layout=_layout(escape(str(across)), escape(str(up))))
     for (name, F), colour in zip(fronts.items(), cycle(SERIES), strict=False):
@@ -138,23 +142,30 @@ def fronts_figure(fronts: Mapping[str, Floats], objectives: Sequence[str], chose
             x=across(F[order, chosen[0]]),
             y=up(F[order, chosen[1]]),
             name=escape(name[:60]),
-            mode="lines+markers",
+            mode="markers" if name in loose or len(F) == 1 else "lines+markers",
             line={"shape": "hv", "width": 1.5, "color": colour},
-            marker={"size": 4, "color": colour},
+            marker={"size": 9 if name in loose or len(F) == 1 else 4, "color": colour},
         )
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
     return figure
 
 
-def growth_figure(growth: Mapping[str, Sequence[tuple[int, float]]]) -> Any:
-    """Hypervolume over evaluations, by name; evaluations on a logarithmic axis."""
-    figure = go.Figure(layout=_layout("Evaluations", "Hypervolume"))
+def growth_figure(growth: Mapping[str, Sequence[tuple[int, float]]], what: str = "Hypervolume") -> Any:
+    """What was reached after evaluations, by name; many evaluations on a logarithmic axis."""
+    figure = go.Figure(layout=_layout("Evaluations", escape(what)))
+    many = max(points[-1][0] for points in growth.values()) > MANY
     for (name, points), colour in zip(growth.items(), cycle(SERIES), strict=False):
         x, y = zip(*points, strict=True)
         figure.add_scatter(
-            x=x, y=y, name=escape(name[:60]), mode="lines", line={"shape": "hv", "width": 1.8, "color": colour}
+            x=x,
+            y=y,
+            name=escape(name[:60]),
+            mode="lines" if many else "lines+markers",
+            line={"shape": "hv", "width": 1.8, "color": colour},
+            marker={"size": 4, "color": colour},
         )
-    figure.update_xaxes(type="log", nticks=None, dtick=1)
+    if many:
+        figure.update_xaxes(type="log", nticks=None, dtick=1)
     figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.08})
     return figure
 
