@@ -12,8 +12,13 @@ FUZZ_SECONDS ?= 60
 demo: .venv/.installed
 	$(BIN)/netdyno demo --out $(DEMO)
 
+# What computes runs on two cores; what measures, or watches processes by the clock, has the machine to itself.
+MEASURING := tests/devices tests/profiler tests/netdyno
+COMPUTING = $(filter-out $(MEASURING) %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py)))
+
 test: .venv/.installed check
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) --numprocesses 2 --dist loadfile $(COMPUTING)
+	$(BIN)/python -m pytest $(PYTEST_ARGS) $(MEASURING)
 
 check: .venv/.installed links
 	$(BIN)/ruff check .
