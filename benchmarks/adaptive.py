@@ -48,7 +48,9 @@ BEHIND = 1.0
 """Points by which the error may lie above the largest network's where the cost is minimised."""
 FASTER = 0.2
 """Latency of a network on the server, as a share of that on the device."""
+NEAR = 1.05
 PINGS = 200
+TIE = 1e-9
 
 
 def main() -> None:
@@ -107,10 +109,11 @@ def compared(problem: CascadeProblem, seeds: int) -> dict[str, Any]:
         for method in METHODS
     }
     final = {method: own[:, -1] for method, own in reached.items()}
+    near = reached["bo-plus"].mean(axis=0) <= NEAR
     return {
         "best": {"error_pct": round(best.error_pct, 3), "cost": round(best.cost, 6)},
         **{method: [round(float(each), 4) for each in own] for method, own in final.items()},
-        "bo_plus_within_5_pct_after": int((reached["bo-plus"].mean(axis=0) <= 1.05).argmax()) + 1,
+        "bo_plus_within_5_pct_after": int(near.argmax()) + 1 if near.any() else None,
         **{f"ahead_of_{other}": paired(final[other] - final["bo-plus"]) for other in ("bo", "static")},
     }
 
@@ -128,12 +131,17 @@ def value(problem: CascadeProblem, designs: list[Design]) -> np.ndarray:
 
 
 def paired(differences: np.ndarray) -> dict[str, Any]:
-    """Mean of paired differences, and its 95 % interval by Student's t; None where one did not keep to the limit."""
+    """In how many seeds ahead and behind, and the mean of paired differences with its 95 % interval by Student's t.
+
+    Without a mean where one of both did not keep to the limit.
+    """
+    told: dict[str, Any] = {"ahead": int((differences > TIE).sum()), "behind": int((differences < -TIE).sum())}
     if not np.isfinite(differences).all():
-        return {"kept_to_the_limit": f"{int(np.isfinite(differences).sum())} of {len(differences)}"}
+        return told
     half = stats.t.ppf(0.975, len(differences) - 1) * differences.std(ddof=1) / len(differences) ** 0.5
     mean = differences.mean()
-    return {"mean": round(float(mean), 4), "interval": [round(float(mean - half), 4), round(float(mean + half), 4)]}
+    interval = [round(float(mean - half), 4), round(float(mean + half), 4)]
+    return told | {"mean": round(float(mean), 4), "interval": interval}
 
 
 def differing(cascades: Cascades, design: Design) -> int:
