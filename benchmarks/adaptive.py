@@ -41,7 +41,6 @@ from netdyno.profiler.table import load_table
 
 EVALUATIONS = 25
 METHODS = ("bo-plus", "bo", "static")
-NETWORKS = (2, 3)
 SHARE = 0.3
 """Of the largest network's cost: the budget where the error is minimised."""
 BEHIND = 1.0
@@ -58,6 +57,7 @@ def main() -> None:
     parser.add_argument("table", type=Path)
     parser.add_argument("--out", type=Path, default=Path("build/adaptive"))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--networks", type=int, nargs="+", default=[2, 3])
     options = parser.parse_args()
 
     space = parse_space(load_table(options.table).conditions["subject"])
@@ -74,7 +74,7 @@ def main() -> None:
     }
     goals = {"least cost": Goal(error_pct=error + BEHIND), "least error": Goal(cost=SHARE * most)}
     for networks, (where, costing), (what, goal) in product(
-        NETWORKS, (("local", local.costs), ("remote", remote.costs)), goals.items()
+        options.networks, (("local", local.costs), ("remote", remote.costs)), goals.items()
     ):
         problem = CascadeProblem(space, networks, local.answers, costing, goal)
         name = f"{networks} networks, {where}, {what}"
