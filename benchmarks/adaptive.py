@@ -79,9 +79,9 @@ def main() -> None:
         problem = CascadeProblem(space, networks, local.answers, costing, goal)
         name = f"{networks} networks, {where}, {what}"
         result[name] = compared(problem, options.seeds)
-        print(json.dumps({name: result[name]}), file=sys.stderr, flush=True)
         best = optimise(problem, "bo-plus", EVALUATIONS, 0)[-1]
         result[name]["decisions_that_differ"] = differing(local, best)
+        print(json.dumps({name: result[name]}), file=sys.stderr, flush=True)
     print(json.dumps(result))
 
 
