@@ -31,9 +31,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("table", type=Path)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/penalty_runs.csv"))
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--least", type=float, default=0.005)
-    parser.add_argument("--most", type=float, default=0.5)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--least", type=float, default=0.01)
+    parser.add_argument("--most", type=float, default=0.2)
     options = parser.parse_args()
 
     table = load_table(options.table)
