@@ -40,6 +40,8 @@ NETWORKS = "networks"
 HISTORY, LEADS = "descent.csv", "leads.csv"
 BUNDLES = "bundles"
 REPORT = "report.html"
+LONGEST = 200
+"""Characters of a text in a run that are shown."""
 
 MEASURED_COLUMNS = {
     "genes": str,
@@ -151,7 +153,7 @@ def read_numbers(path: Path, columns: Sequence[str], names: Sequence[str] = ()) 
         raise InputError(f"{path}: not what belongs there: {error}") from error
     if not all(np.isfinite(column).all() for column in numbers.values()):
         raise InputError(f"{path}: holds values that are not finite")
-    return pd.DataFrame({**numbers, **{name: [row[name] for row in rows] for name in names}})
+    return pd.DataFrame({**numbers, **{name: [row[name][:LONGEST] for row in rows] for name in names}})
 
 
 def spread(front: Front, n: int) -> list[int]:
