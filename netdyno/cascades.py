@@ -39,11 +39,11 @@ from netdyno.nas.space import Population, Space, split_parameters
 from netdyno.nas.supernets.subnet import Subnet
 from netdyno.nas.supernets.train import Training
 from netdyno.profiler.table import format_genes, load_table
-from netdyno.runs import NETWORKS
+from netdyno.runs import CASCADES, MEMBERS, NETWORKS, THRESHOLDS
 from netdyno.settings import make_settings
 from netdyno.targets import COSTS, split_constraint
 
-CASCADES, MEMBERS, THRESHOLDS, BUNDLE = "cascades.csv", "members.csv", "thresholds.csv", "bundle"
+BUNDLE = "bundle"
 
 
 @dataclass(frozen=True)

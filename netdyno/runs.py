@@ -38,6 +38,7 @@ JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
 NETWORKS = "networks"
 HISTORY, LEADS = "descent.csv", "leads.csv"
+CASCADES, MEMBERS, THRESHOLDS = "cascades.csv", "members.csv", "thresholds.csv"
 BUNDLES = "bundles"
 REPORT = "report.html"
 LONGEST = 200

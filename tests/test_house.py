@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = ("base", "devices", "exporters", "profiler", "nas", "netdyno")
 HEAVY = ("torch", "tensorflow", "litert_torch", "botorch", "pymoo", "plotly", "distributed", "optuna", "jax")
-EXPORTS = "import netdyno, netdyno.devices, netdyno.exporters, netdyno.profiler"
+EXPORTS = "import netdyno, netdyno.devices, netdyno.exporters, netdyno.profiler, netdyno.report"
 
 
 def _module_of(file: Path) -> str:

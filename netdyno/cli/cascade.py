@@ -42,7 +42,8 @@ def cascade(
     if (server is None) != (not round_trip):
         raise InputError("a server needs --server, its table, and --round-trip, the time to it and back")
     require("torch", extra="train", purpose="training networks")
-    from netdyno.cascades import CASCADES, Cascades, Server, choose_metric, find_cascade, make_goal
+    from netdyno.cascades import Cascades, Server, choose_metric, find_cascade, make_goal
+    from netdyno.runs import CASCADES
 
     where = None
     if server is not None:

@@ -16,8 +16,7 @@ def report(
 ) -> None:
     """Write a run's report: one page that works offline."""
     from netdyno.base.registry import require
-    from netdyno.cascades import CASCADES
-    from netdyno.runs import load_run
+    from netdyno.runs import CASCADES, load_run
 
     require("plotly", extra="report", purpose="a report")
     from netdyno.report import write_cascade, write_report

@@ -9,10 +9,9 @@ import pandas as pd
 from netdyno.base.errors import InputError
 from netdyno.base.registry import require
 from netdyno.base.rows import read_rows
-from netdyno.cascades import CASCADES, MEMBERS, THRESHOLDS
 from netdyno.nas.adaptive.execution import METRICS
 from netdyno.report.page import write_page
-from netdyno.runs import REPORT, read_numbers
+from netdyno.runs import CASCADES, MEMBERS, REPORT, THRESHOLDS, read_numbers
 
 ANSWERS = ("val_answered_pct", "test_answered_pct")
 

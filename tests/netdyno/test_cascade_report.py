@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netdyno.cascades import CASCADES, MEMBERS, THRESHOLDS
+from netdyno.runs import CASCADES, MEMBERS, THRESHOLDS
 
 pytest.importorskip("plotly", reason="a page needs the extra report")
-pytest.importorskip("torch", reason="cascades need the extra train")
 
 from netdyno.report import write_cascade
 

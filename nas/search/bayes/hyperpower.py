@@ -168,8 +168,9 @@ class _Loop:
 
         X, first = np.unique(self.X, axis=0, return_index=True)
         y = self.error[first] if value is None else np.asarray(value(X), float)
-        own = 0 if self.plain else self.points(X).shape[1] - in_cube(self.space, X).shape[1]
-        return Surrogate(self.points(X), y, log=not self.plain and bool((y > 0).all()), own=own)
+        points = self.points(X)
+        own = points.shape[1] - in_cube(self.space, X).shape[1]
+        return Surrogate(points, y, log=not self.plain and bool((y > 0).all()), own=own)
 
     def points(self, X: Population) -> Floats:
         """Architectures as a model takes them, ``(n, columns)``."""
