@@ -22,7 +22,7 @@ def fit(
     ``reluctance (layers, options + 1)`` says how far each option is from being taken, infinite for what is not there.
     Gates are few and coarse, so that a search ends some percent beside its target, and one of few steps far from it.
     """
-    once, table = option_costs(cost, space)
+    _, table = option_costs(cost, space)
     fitted, layers = genes.copy(), np.arange(len(genes))
 
     def change(allowed: NDArray[np.bool_], of: NDArray[np.float64]) -> bool:
@@ -34,7 +34,7 @@ def fit(
 
     while True:
         more = table - table[layers, fitted][:, None]
-        left = target - once - table[layers, fitted].sum()
+        left = target - float(cost(fitted[None])[0])  # as whoever asks will read it: a sum of ours rounds otherwise
         if left < 0:
             saved = np.where(more < 0, -more, np.inf)
             if not change(more < 0, reluctance / saved):
