@@ -64,15 +64,12 @@ def sweep(answers: Sequence[Answers], thresholds: Sequence[Floats]) -> Swept:
     ends = [
         np.searchsorted(own, each.margins, side="right") for own, each in zip(thresholds, answers[:-1], strict=True)
     ]
-    error, reach = np.zeros(sizes), np.ones((len(answers), *sizes))
+    error, reach, before = np.zeros(sizes), np.ones((len(answers), *sizes)), np.zeros(n)
     for stage, own in enumerate(answers):
-        passed = _totals(ends[:stage], sizes, np.ones(n))
-        reach[stage] = _spread(passed, sizes) / n
-        wrong = (~own.right).astype(float)
-        left = _totals(ends[:stage], sizes, wrong)
-        if stage < len(sizes):  # what is wrong here and goes on is none of this network's
-            left = left[..., None] - _totals(ends[: stage + 1], sizes, wrong)
-        error += _spread(left, sizes)
+        reach[stage] = _spread(_totals(ends[:stage], sizes, np.ones(n)), sizes) / n
+        wrong = (~own.right).astype(float)  # what comes so far is this network's to answer, no longer the one's before
+        error += _spread(_totals(ends[:stage], sizes, wrong - before), sizes)
+        before = wrong
     return Swept(tuple(thresholds), 100 * error / n, reach)
 
 

@@ -49,7 +49,8 @@ class Goal:
     def best(self, error: Floats, cost: Floats) -> int:
         """Position, in the flattened arrays, of what is best among what keeps to the limit, or breaks it least."""
         broken, value = self.split(error.ravel(), cost.ravel())
-        return int(np.lexsort((value, broken))[0])
+        least = broken == broken.min()
+        return int(np.where(least, value, np.inf).argmin()) if np.isfinite(value[least]).any() else int(least.argmax())
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class CascadeProblem:
             raise InputError(f"a cascade has 2 to {MOST_NETWORKS} networks, not {networks}")
         self.space, self.networks, self.goal = space, networks, goal
         self._answer = cache(lambda genes: answering(np.frombuffer(genes, np.int64)))
+        self._clear = cache(lambda genes: clear_thresholds(self._answer(genes).margins, self.each))
         self._costing = costing
         self.each = max(int(COMBINATIONS ** (1 / (networks - 1))), 2)
         """Thresholds of a network that are swept."""
@@ -93,7 +95,7 @@ class CascadeProblem:
     def sweep(self, X: Population) -> tuple[Swept, Floats]:
         """Every combination of clear thresholds of a cascade, and its cost ``(T₁, …)``."""
         answers = self.answers(X)
-        swept = sweep(answers, [clear_thresholds(own.margins, self.each) for own in answers[:-1]])
+        swept = sweep(answers, [self._clear(genes.tobytes()) for genes in self.space.canonical(X[:-1])])
         return swept, mean_cost(swept.reach, self._costing(X))
 
     def best_thresholds(self, X: Population) -> Design:
