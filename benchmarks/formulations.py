@@ -5,7 +5,7 @@ the spread of what was found over the seeds. Within a run: the spread of three a
 the end, in the last tenth of its steps (of random search those that it trained). All are trained alike. Prints one
 JSON line; killed, the same command goes on.
 
-    netdyno profile single-path:width=0.1,resolution=32,classes=10 --out build/formulations/table
+    netdyno profile single-path:width=0.25,resolution=32,classes=10 --out build/formulations/table
     OMP_NUM_THREADS=1 python benchmarks/formulations.py build/formulations/table --out build/formulations
 """
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("table", type=Path)
     parser.add_argument("--out", type=Path, default=Path("build/formulations"))
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.5, help="of the target, between fastest and largest")
     options = parser.parse_args()
