@@ -67,7 +67,7 @@ def sweep(answers: Sequence[Answers], thresholds: Sequence[Floats]) -> Swept:
     error, reach, before = np.zeros(sizes), np.ones((len(answers), *sizes)), np.zeros(n)
     for stage, own in enumerate(answers):
         reach[stage] = _spread(_totals(ends[:stage], sizes, np.ones(n)), sizes) / n
-        wrong = (~own.right).astype(float)  # what comes so far is this network's to answer, no longer the one's before
+        wrong = (~own.right).astype(float)  # what comes this far, the network before does not answer
         error += _spread(_totals(ends[:stage], sizes, wrong - before), sizes)
         before = wrong
     return Swept(tuple(thresholds), 100 * error / n, reach)

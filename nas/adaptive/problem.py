@@ -49,8 +49,8 @@ class Goal:
     def best(self, error: Floats, cost: Floats) -> int:
         """Position, in the flattened arrays, of what is best among what keeps to the limit, or breaks it least."""
         broken, value = self.split(error.ravel(), cost.ravel())
-        least = broken == broken.min()
-        return int(np.where(least, value, np.inf).argmin()) if np.isfinite(value[least]).any() else int(least.argmax())
+        least = np.flatnonzero(broken == broken.min())
+        return int(least[value[least].argmin()])
 
 
 @dataclass(frozen=True)
