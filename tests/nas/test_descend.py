@@ -187,6 +187,21 @@ def test_an_architecture_is_fitted_to_a_target(seed: int, room: float) -> None:
     assert after >= FULL * target or not ((costs > after * (1 + 1e-9)) & (costs < target)).any()
 
 
+@given(st.integers(0, 2**32 - 1))
+@example(116)
+@settings(max_examples=20, deadline=None)
+def test_a_target_that_is_missed_by_a_last_bit_is_no_endless_search(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    cost = cost_on(SPACE)
+    more = SPACE.sample(1, generator)[0]
+    less, layer = more.copy(), generator.integers(len(more))
+    less[layer] = generator.integers(SPACE.cardinalities[layer])
+    reluctance = np.where(np.arange(len(SPACE.options) + 1) >= SPACE.cardinalities[:, None], np.inf, 1.0)
+    reluctance[np.arange(len(more)), more] = 1e-3  # what leads to it is taken first
+    target = float(np.nextafter(cost(more[None])[0], 0))
+    assert cost(fit(less, reluctance, cost, SPACE, target)[None])[0] <= target
+
+
 def test_the_nearest_part_is_taken_first(cost: LayerCost) -> None:
     genes = SPACE.smallest()
     reluctance = np.full((20, len(SPACE.options) + 1), np.inf)

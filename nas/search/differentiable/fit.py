@@ -12,6 +12,8 @@ from netdyno.profiler.cost.cost import LayerCost
 
 FULL = 0.99
 """Share of a target from which on an architecture is as large as it may be."""
+ROUNDING = 1e-12
+"""Share of what is left that is left alone: what fits to the last bit would be taken, found too much, and so on."""
 
 
 def fit(
@@ -22,7 +24,7 @@ def fit(
     ``reluctance (layers, options + 1)`` says how far each option is from being taken, infinite for what is not there.
     Gates are few and coarse, so that a search ends some percent beside its target, and one of few steps far from it.
     """
-    _, table = option_costs(cost, space)
+    table = option_costs(cost, space)[1]
     fitted, layers = genes.copy(), np.arange(len(genes))
 
     def change(allowed: NDArray[np.bool_], of: NDArray[np.float64]) -> bool:
@@ -39,5 +41,5 @@ def fit(
             saved = np.where(more < 0, -more, np.inf)
             if not change(more < 0, reluctance / saved):
                 return fitted
-        elif left < (1 - FULL) * target or not change((more > 0) & (more < left), reluctance):
+        elif left < (1 - FULL) * target or not change((more > 0) & (more < left * (1 - ROUNDING)), reluctance):
             return fitted
