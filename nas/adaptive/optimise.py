@@ -22,7 +22,7 @@ from netdyno.nas.search.bayes.suggest import in_cube
 from netdyno.nas.space import Population, Space
 
 FIRST = 4
-"""Random cascades before there is a model."""
+"""Cascades of networks that are little alike, before there is a model."""
 CANDIDATES = 3000
 LEARNT = 5
 """Combinations of thresholds of an evaluation that the model learns from, beside the best: more are no news."""
@@ -126,6 +126,7 @@ class _Asked:
     def __init__(self, problem: CascadeProblem, seed: int) -> None:
         require("botorch", extra="lab", purpose="Bayesian optimisation")
         self.problem, self.generator = problem, np.random.default_rng(seed)
+        self.count = 0
         self.designs: list[Design] = []
         self.known: set[bytes] = set()
         self.trained: dict[bytes, Population] = {}
@@ -156,9 +157,9 @@ class _Asked:
         if new:
             unknown = np.array([any(genes.tobytes() not in self.trained for genes in own) for own in X])
             X, thresholds = (X[unknown], thresholds[unknown]) if unknown.any() else (X, thresholds)
-        if len(self.known) < FIRST:
-            return X[0], thresholds[0]
-        chosen = int(self._promise(X, thresholds).argmax())
+        worth = self._unlike(X) if self.count < FIRST else self._promise(X, thresholds)
+        self.count += 1
+        chosen = int(worth.argmax())
         return X[chosen], thresholds[chosen]
 
     def _candidates(self) -> tuple[Population, Floats]:
@@ -174,6 +175,17 @@ class _Asked:
             X[-n:] = np.clip(moved, 0, space.cardinalities - 1).astype(np.int64)
             thresholds[-n:] = np.clip(best.thresholds + generator.normal(0, NEAR, (n, networks - 1)), 0, 1)
         return space.canonical(X.reshape(-1, X.shape[2])).reshape(X.shape), thresholds
+
+    def _unlike(self, X: Population) -> Floats:
+        """How far the networks of cascades lie from one another and from all before, at the nearest, ``(n,)``."""
+        networks = X.shape[1]
+        own = in_cube(self.problem.space, X.reshape(-1, X.shape[2])).reshape(len(X), networks, -1)
+        before = np.concatenate([each.X for each in self.designs]) if self.designs else X[0, :0]
+        known = in_cube(self.problem.space, np.unique(before, axis=0))
+        within = [own[:, i] - own[:, j] for i in range(networks) for j in range(i)]
+        apart = [own[:, i] - each for i in range(networks) for each in known]
+        found: Floats = np.min([(each**2).sum(axis=1) for each in within + apart], axis=0)
+        return found
 
     def _promise(self, X: Population, thresholds: Floats) -> Floats:
         """Expected improvement times the probability that the limit is kept, in logarithms, ``(n,)``."""

@@ -156,6 +156,21 @@ def test_what_changes_quickly_has_a_process_of_its_own() -> None:
     assert off[:, 1].mean() < 0.8 * off[:, 0].mean()
 
 
+def test_a_fit_that_begins_anew_does_so_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was drawn before: a search that was killed has drawn other numbers when it comes to the same fit."""
+    torch = pytest.importorskip("torch")
+    surrogate = pytest.importorskip("netdyno.nas.search.bayes.surrogate")
+    drawn = []
+    monkeypatch.setattr(surrogate, "fit_gpytorch_mll", lambda *_, **__: drawn.append(torch.rand(3).tolist()))
+    points, y = np.random.default_rng(0).random((5, 2)), np.arange(5.0)
+    following = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        surrogate.Surrogate(points, y)
+        following.append(torch.rand(1).item())
+    assert drawn[0] == drawn[1] and following[0] != following[1]
+
+
 def test_a_space_that_is_known_gives_what_is_known() -> None:
     tiny = make_space("mobilenet-v2")
     known = tiny.sample(1, 0)

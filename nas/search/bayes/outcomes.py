@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from botorch.exceptions.warnings import InputDataWarning
-from botorch.fit import fit_gpytorch_mll
 from botorch.models.gp_regression import SingleTaskGP
 from botorch.models.gp_regression_fidelity import SingleTaskMultiFidelityGP
-from gpytorch.mlls import ExactMarginalLogLikelihood
 from torch import Tensor
 
 from netdyno.nas.search.bayes import Floats, Reward
+from netdyno.nas.search.bayes.surrogate import fit_scales
 
 DRAWS = 512
 
@@ -66,7 +65,7 @@ class Outcomes:
 
     def _fit(self, X: Tensor, y: Tensor) -> Any:
         model = SingleTaskGP(X, y) if self._shared else SingleTaskMultiFidelityGP(X, y, data_fidelities=[1])
-        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+        fit_scales(model)
         return model
 
     def _draw(self, X: Floats) -> Floats:

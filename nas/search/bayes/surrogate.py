@@ -74,8 +74,7 @@ class Surrogate:
 
     def _fit(self) -> None:
         try:
-            likelihood = ExactMarginalLogLikelihood(self._model.likelihood, self._model)
-            fit_gpytorch_mll(likelihood, optimizer_kwargs={"options": ENOUGH})
+            fit_scales(self._model, options=ENOUGH)
         except ModelFittingError:  # values that are all alike, for one: its priors are as good as any
             self._model.eval()
 
@@ -84,6 +83,20 @@ class Surrogate:
         own = {name: value for name, value in model.state_dict().items() if "outcome_transform" not in name}
         self._model.load_state_dict(own, strict=False)
         self._model.eval()
+
+
+def fit_scales(model: Any, **optimizer: Any) -> None:
+    """Fit a process's lengths, scale and noise.
+
+    An attempt that fails is made again from scales drawn at random: the same ones each time, so that a search that
+    was killed goes on as it would have.
+
+    Raises:
+        ModelFittingError: no attempt succeeded.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model), optimizer_kwargs=optimizer)
 
 
 def _kernel(columns: int, own: int) -> Kernel:

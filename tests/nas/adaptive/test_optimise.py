@@ -66,6 +66,20 @@ def test_with_sweeps_it_comes_near_the_grid(networks: int, goal: Goal) -> None:
         assert values[0] <= 1.05 * values[1]
 
 
+@pytest.mark.parametrize("networks", [2, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_networks_are_little_alike(networks: int, seed: int) -> None:
+    """Random ones once had all the same kernel, and what was learnt from them took until the end to be unlearnt."""
+    asked: list[bytes] = []
+    own = problem(GOALS[0], networks)
+    own.answers = lambda X: [(asked.append(genes.tobytes()), answer(genes))[1] for genes in X]
+    pytest.importorskip("botorch", reason="Bayesian optimisation needs the extra lab")
+    optimise(own, "bo-plus", 1, seed)
+    X = np.array([np.frombuffer(genes, np.int64) for genes in dict.fromkeys(asked)])
+    spans = (X.max(axis=0) - X.min(axis=0)) / (SPACE.cardinalities - 1)
+    assert len(X) == networks and spans.min() >= 0.5
+
+
 @pytest.mark.slow
 def test_the_seed_decides() -> None:
     first, again, other = (found("bo-plus", GOALS[0], 6, seed)[-1] for seed in (1, 1, 2))
