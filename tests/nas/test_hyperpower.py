@@ -141,8 +141,8 @@ def test_the_first_lie_about_the_middle_and_apart(k: int, n: int, seed: int) -> 
 
 
 @needs_botorch
-def test_what_changes_quickly_has_a_process_of_its_own() -> None:
-    from netdyno.nas.search.bayes.surrogate import Surrogate
+def test_what_changes_quickly_is_expected_to() -> None:
+    from netdyno.nas.search.bayes.averaged import Averaged
 
     def truth(X: Floats) -> Floats:
         return np.sin(9 * X[:, -1]) + 0.3 * X[:, :3].sum(axis=1)
@@ -151,9 +151,56 @@ def test_what_changes_quickly_has_a_process_of_its_own() -> None:
     off = np.empty((4, 2))
     for seed in range(len(off)):
         points = np.random.default_rng(seed + 1).random((10, 8))
-        for own in (0, 1):
-            off[seed, own] = np.abs(Surrogate(points, truth(points), own=own)(unseen)[0] - truth(unseen)).mean()
+        for quick in (0, 1):
+            off[seed, quick] = np.abs(Averaged(points, truth(points), quick=quick)(unseen)[0] - truth(unseen)).mean()
     assert off[:, 1].mean() < 0.8 * off[:, 0].mean()
+
+
+@needs_botorch
+def test_an_average_over_scales_is_sure_of_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few points: what is unseen lies within the average's interval more often, and is nearer to likely."""
+    from netdyno.nas.search.bayes import averaged
+
+    def truth(X: Floats) -> Floats:
+        return np.sin(5 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.5 * X[:, 3]
+
+    unseen = np.random.default_rng(0).random((400, 8))
+    told = np.empty((6, 2, 2))
+    for seed in range(len(told)):
+        points = np.random.default_rng(seed + 1).random((12, 8))
+        for i, kept in enumerate((1, averaged.KEPT)):
+            monkeypatch.setattr(averaged, "KEPT", kept)
+            mean, spread = averaged.Averaged(points, truth(points))(unseen)
+            off = (truth(unseen) - mean) / spread
+            told[seed, i] = (-0.5 * off**2 - np.log(spread)).mean(), (np.abs(off) < 1.96).mean()
+    density, covered = told.mean(axis=0).T
+    assert density[1] > density[0] and covered[1] > max(covered[0], 0.8)
+
+
+@needs_botorch
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_and_variance_are_the_likeliest(seed: int) -> None:
+    import torch
+    from scipy.stats import multivariate_normal
+
+    from netdyno.nas.search.bayes.averaged import NOISE, _explain
+
+    generator = np.random.default_rng(seed)
+    points, y, lengths = generator.random((9, 3)), generator.normal(5, 2, 9), generator.uniform(0.2, 2, (4, 3))
+    every = (each.numpy() for each in _explain(*map(torch.from_numpy, (points, y, lengths))))
+    constant = []
+    for length, mean, variance, likelihood in zip(lengths, *every, strict=True):
+        between = ((points[:, None] - points) / length) ** 2
+        covariance = np.exp(-0.5 * between.sum(axis=2)) + NOISE * np.eye(9)
+
+        def log_density(mean: float, variance: float, covariance: Floats = covariance) -> float:
+            return float(multivariate_normal.logpdf(y, np.full(9, mean), variance * covariance))
+
+        best = log_density(mean, variance)
+        near = [log_density(mean * i, variance * j) for i in (0.99, 1.0, 1.01) for j in (0.97, 1.0, 1.03)]
+        assert max(near) == pytest.approx(best, abs=1e-9)
+        constant.append(best - likelihood)
+    assert np.ptp(constant) < 1e-6
 
 
 def test_a_fit_that_begins_anew_does_so_alike(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,16 +161,18 @@ class _Loop:
     def learn(self, value: Callable[[Population], Floats] | None) -> Surrogate:
         """A model of a value of what was evaluated; of the error where it is None.
 
-        Of positive values the logarithm is modelled, unless all is to be plain: errors of diverged trainings would
-        hide all others' differences.
+        Unless all is to be plain, scales are averaged over, and of positive values the logarithm is modelled: errors
+        of diverged trainings would hide all others' differences.
         """
+        from netdyno.nas.search.bayes.averaged import Averaged
         from netdyno.nas.search.bayes.surrogate import Surrogate
 
         X, first = np.unique(self.X, axis=0, return_index=True)
         y = self.error[first] if value is None else np.asarray(value(X), float)
         points = self.points(X)
-        own = points.shape[1] - in_cube(self.space, X).shape[1]
-        return Surrogate(points, y, log=not self.plain and bool((y > 0).all()), own=own)
+        if self.plain:
+            return Surrogate(points, y)
+        return Averaged(points, y, log=bool((y > 0).all()), quick=points.shape[1] - in_cube(self.space, X).shape[1])
 
     def points(self, X: Population) -> Floats:
         """Architectures as a model takes them, ``(n, columns)``."""

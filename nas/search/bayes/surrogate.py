@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,16 +11,12 @@ from botorch.exceptions.errors import ModelFittingError
 from botorch.exceptions.warnings import BotorchWarning
 from botorch.fit import fit_gpytorch_mll
 from botorch.models.gp_regression import SingleTaskGP
-from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
-from gpytorch.kernels import Kernel, RBFKernel, ScaleKernel
 from gpytorch.mlls import ExactMarginalLogLikelihood
-from gpytorch.priors import LogNormalPrior
 from gpytorch.utils.warnings import NumericalWarning
+from torch import Tensor
 
 from netdyno.nas.search.bayes import Floats
 
-QUICK = (-1.0, 0.7)
-"""Location and spread of the logarithm of a length scale, of columns that have a process of their own."""
 ENOUGH = {"maxiter": 100, "ftol": 1e-6}
 """Of fitting the scales: what comes after that changes no suggestion."""
 
@@ -28,33 +24,20 @@ ENOUGH = {"maxiter": 100, "ftol": 1e-6}
 class Surrogate:
     """A process through ``y (n,)`` at ``points (n, d)`` between 0 and 1; ``log`` models the logarithm of ``y``.
 
-    The last ``own`` columns have processes of their own besides, that may change more quickly. ``like`` is a
-    surrogate whose scales are taken over instead of being fitted anew.
+    ``like`` is a surrogate whose scales are taken over instead of being fitted anew.
     """
 
-    def __init__(
-        self, points: Floats, y: Floats, *, log: bool = False, own: int = 0, like: Surrogate | None = None
-    ) -> None:
-        self.points, self.y, self.log, self.own = points, y, log, own
-        targets = np.log(y) if log else y
+    def __init__(self, points: Floats, y: Floats, *, log: bool = False, like: Self | None = None) -> None:
+        self.points, self.y, self.log = points, y, log
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", BotorchWarning)
-            kernel = _kernel(points.shape[1], own) if own else None
-            self._model = SingleTaskGP(
-                torch.from_numpy(points), torch.from_numpy(targets[:, None]), covar_module=kernel
-            )
-            if like is None:
-                self._fit()
-            else:
-                self._take_scales(like._model)
+            self._learn(np.log(y) if log else y, like)
 
     def __call__(self, points: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the truth at ``points (k, d)``, each ``(k,)``; of the logarithm where so."""
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NumericalWarning)  # a variance of nothing that is rounded below it
-            posterior = self._model.posterior(torch.from_numpy(points))
-        spread: Floats = posterior.variance[:, 0].clamp_min(0).sqrt().numpy()
-        return posterior.mean[:, 0].numpy(), spread
+        mean, variance = self._posterior(points)
+        spread: Floats = variance[:, 0].sqrt().numpy()
+        return mean[:, 0].numpy(), spread
 
     def in_units(self, value: float) -> float:
         """A value in the units that means are in."""
@@ -62,7 +45,7 @@ class Surrogate:
             return value
         return float(np.log(value)) if value > 0 else -np.inf
 
-    def believing(self, points: Floats) -> Surrogate:
+    def believing(self, points: Floats) -> Self:
         """The same, as if ``points (k, d)`` had been evaluated and found as expected (the Kriging believer).
 
         So that the next of several suggestions is made elsewhere. Source: Ginsbourger et al. 2010.
@@ -70,7 +53,21 @@ class Surrogate:
         mean, _ = self(points)
         values = np.exp(mean) if self.log else mean
         both = np.concatenate([self.points, points]), np.concatenate([self.y, values])
-        return Surrogate(*both, log=self.log, own=self.own, like=self)
+        return type(self)(*both, log=self.log, like=self)
+
+    def _posterior(self, points: Floats) -> tuple[Tensor, Tensor]:
+        """Mean and variance of the process, or of each of a batch of them."""
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NumericalWarning)  # a variance of nothing that is rounded below it
+            posterior = self._model.posterior(torch.from_numpy(points))
+            return posterior.mean, posterior.variance.clamp_min(0)
+
+    def _learn(self, targets: Floats, like: Self | None) -> None:
+        self._model: Any = SingleTaskGP(torch.from_numpy(self.points), torch.from_numpy(targets[:, None]))
+        if like is None:
+            self._fit()
+        else:
+            self._take_scales(like._model)
 
     def _fit(self) -> None:
         try:
@@ -97,11 +94,3 @@ def fit_scales(model: Any, **optimizer: Any) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model), optimizer_kwargs=optimizer)
-
-
-def _kernel(columns: int, own: int) -> Kernel:
-    """Smooth over all columns, as BoTorch has it; and over each of the last ``own`` by itself."""
-    kernel: Kernel = ScaleKernel(get_covar_module_with_dim_scaled_prior(ard_num_dims=columns))
-    for column in range(columns - own, columns):
-        kernel += ScaleKernel(RBFKernel(active_dims=[column], lengthscale_prior=LogNormalPrior(*QUICK)))
-    return kernel
