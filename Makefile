@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= train,report,nvidia,android,lab,dev
 DEMO ?= demo
-PYTEST_ARGS ?= -m "not slow"
+SELECT ?= not slow
+PYTEST_ARGS ?=
 
 FUZZ_SECONDS ?= 60
 
@@ -12,13 +13,10 @@ FUZZ_SECONDS ?= 60
 demo: .venv/.installed
 	$(BIN)/netdyno demo --out $(DEMO)
 
-# What computes runs on two cores; what measures, or watches processes by the clock, has the machine to itself.
-MEASURING := tests/devices tests/profiler tests/netdyno
-COMPUTING = $(filter-out $(MEASURING) %/__pycache__,$(patsubst %/,%,$(wildcard tests/*/ tests/test_*.py)))
-
+# What computes runs on two cores; what measures, or watches processes by the clock, is marked to have them alone.
 test: .venv/.installed check
-	$(BIN)/python -m pytest $(PYTEST_ARGS) --numprocesses 2 --dist loadfile $(COMPUTING)
-	$(BIN)/python -m pytest $(PYTEST_ARGS) $(MEASURING)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS) -m "($(SELECT)) and not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "($(SELECT)) and alone"
 
 check: .venv/.installed links
 	$(BIN)/ruff check .

@@ -61,6 +61,7 @@ def search(
     chosen = parse_space(space)
     names = objective or ["latency", "accuracy"]
     limits = constraint or []
+    limit_s = parse_duration(budget) if budget else math.inf
     options = _settings(setting or [])
     if method in FORMULATIONS.names():
         chosen_too = {"--accuracy": accuracy, "--start": start, "--objective": objective, "--budget": budget}
@@ -95,7 +96,7 @@ def search(
             start=first,
             journal=out / JOURNAL,
             identity={**targets.identity(), "start": None if first is None else first.tolist()},
-            limit_s=parse_duration(budget) if budget else math.inf,
+            limit_s=limit_s,
             **options,
         )
     descriptor: dict[str, Any] = {

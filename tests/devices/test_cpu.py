@@ -22,6 +22,8 @@ from netdyno.devices import Settings, open_device
 from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.testing import Case, DeviceConformance
 
+pytestmark = pytest.mark.alone
+
 Model = Callable[..., Artifact]
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from netdyno.devices.host import Host
 from netdyno.devices.tree import LocalTree
 
+pytestmark = pytest.mark.alone
+
 CPUINFO = """processor : 0
 model name : Quick CPU 3000
 cpu MHz : 1000.5

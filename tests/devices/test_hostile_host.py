@@ -18,6 +18,8 @@ from netdyno.devices.ssh import connection, device, ssh_device
 from netdyno.devices.wire import Frame
 from netdyno.exporters import GraphBuilder, write
 
+pytestmark = pytest.mark.alone
+
 ABOUT = {"architecture": "x86_64", "kernel": "6.1", "usable_cpus": 2}
 HONEST: dict[str, dict[str, Any]] = {
     "hello": {

@@ -10,6 +10,8 @@ import pytest
 from netdyno.base.errors import DeviceBusy, InputError
 from netdyno.devices.lock import DeviceLock
 
+pytestmark = pytest.mark.alone
+
 TRY = (
     "import sys; from pathlib import Path; from netdyno.devices.lock import DeviceLock\n"
     "from netdyno.base.errors import DeviceBusy\n"

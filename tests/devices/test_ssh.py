@@ -23,6 +23,8 @@ from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.ssh import SshDevice, ssh_device
 from netdyno.devices.testing import Case, DeviceConformance
 
+pytestmark = pytest.mark.alone
+
 Model = Callable[..., Artifact]
 
 

@@ -7,6 +7,8 @@ import pytest
 
 import netdyno as nd
 
+pytestmark = pytest.mark.alone
+
 SPACE = {"width": 0.25, "resolutions": [48, 64], "classes": 10}
 
 

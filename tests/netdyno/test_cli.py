@@ -23,6 +23,8 @@ from netdyno.exporters.bundle import write_bundle
 from netdyno.nas.space import make_space
 from netdyno.profiler.table import load_table, shipped_tables
 
+pytestmark = pytest.mark.alone
+
 NETDYNO = [str(Path(sys.executable).with_name("netdyno"))]
 SPACE = "ofa-mobilenetv3:width=0.25,resolutions=48,classes=10"
 

@@ -14,6 +14,8 @@ from netdyno.profiler.table import LookupTable, load_table
 from netdyno.runs import load_run
 from tests.netdyno.test_cli import run
 
+pytestmark = pytest.mark.alone
+
 SPACE = "ofa-mobilenetv3:width=1.0,resolutions=224"
 TABLES = sorted(path.parent for path in Path("tables").glob("ofa-mobilenetv3-*/layers.csv"))
 

@@ -26,6 +26,8 @@ from netdyno.demo import RUNTIMES, Demo, Size, clear, demo_space
 from netdyno.ensembles import form_ensembles
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 
+pytestmark = pytest.mark.alone
+
 SMALL = Size(
     steps=3, predictor_samples=12, evaluations=600, front_points=5, table_budget_s=12.0, network_budget_s=3.0
 )

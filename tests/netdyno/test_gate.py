@@ -17,6 +17,8 @@ import yaml
 
 from netdyno.profiler.table import shipped_tables
 
+pytestmark = pytest.mark.alone
+
 NETDYNO = str(Path(sys.executable).with_name("netdyno"))
 SHIPPED = shipped_tables() / "ofa-mobilenetv3-amd-epyc-onnxruntime-t1"
 WORKFLOW = Path(__file__).parents[2] / ".github" / "workflows" / "table.yml"

@@ -23,6 +23,8 @@ from netdyno.nas.data import load_data
 from netdyno.nas.supernets.store import make_supernet
 from netdyno.remeasure import Remeasured, remeasure
 
+pytestmark = pytest.mark.alone
+
 SPACE = make_space("ofa-mobilenetv3", width=0.25, resolutions=[32], classes=10)
 NETWORKS = 12
 FEW = Method(budget_s=8.0, starts=1, least_rounds=3, most_rounds=3, memory=False)

@@ -16,6 +16,8 @@ import pytest
 
 from netdyno.profiler.table import load_table
 
+pytestmark = pytest.mark.alone
+
 NETDYNO = [str(Path(sys.executable).with_name("netdyno"))]
 SPACE = "ofa-mobilenetv3:width=0.25,resolutions=48,classes=10"
 

@@ -16,6 +16,8 @@ from netdyno.profiler.layers import Linear
 from netdyno.profiler.samples import make_samples
 from netdyno.profiler.table import LookupTable, make_rows
 
+pytestmark = pytest.mark.alone
+
 Refuses = Callable[[Callable[[], object]], str]
 FIVE = [Limit("latency_ms", 0.05)]
 

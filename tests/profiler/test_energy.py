@@ -19,6 +19,8 @@ from netdyno.profiler.measure import Method
 from netdyno.profiler.profile import profile_layers
 from netdyno.profiler.profiling import Profiling
 
+pytestmark = pytest.mark.alone
+
 Refuses = Callable[[Callable[[], object]], str]
 IDLE_W, WORK_W = 10.0, 40.0
 

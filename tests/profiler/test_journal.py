@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from netdyno.profiler.journal import Journal
 
+pytestmark = pytest.mark.alone
+
 Refuses = Callable[[Callable[[], object]], str]
 Survives = Callable[[Callable[[], object]], None]
 

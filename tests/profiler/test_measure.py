@@ -26,6 +26,8 @@ from netdyno.profiler.profile import profile_layers, profile_networks
 from netdyno.profiler.profiling import JOURNAL, Profiling
 from netdyno.profiler.table import load_table
 
+pytestmark = pytest.mark.alone
+
 Refuses = Callable[[Callable[[], object]], str]
 
 QUICK = Method(visit_s=0.0005, warm_up_s=0.0005, least_rounds=3, most_rounds=3, memory=False)

@@ -27,6 +27,8 @@ from netdyno.profiler.model import model_table, profile_model, profile_parts
 from netdyno.profiler.operators import _works, macs_of, profile_operators
 from netdyno.profiler.roofs import Roofs, measure_roofs
 
+pytestmark = pytest.mark.alone
+
 Refuses = Callable[[Callable[[], object]], str]
 ROOFS = Roofs(1e11, ((1_000_000, 1e11), (100_000_000, 1e10)))
 RUNTIMES = {"onnxruntime": "onnx", "litert": "tflite"}

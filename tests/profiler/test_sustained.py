@@ -11,6 +11,8 @@ from netdyno.profiler.layers import Overhead
 from netdyno.profiler.lower import lower
 from netdyno.profiler.sustained import Point, summarize, sustain
 
+pytestmark = pytest.mark.alone
+
 
 def curve(latencies: list[float], faults: dict[int, str] | None = None) -> list[Point]:
     return [Point(float(i), ms, 10, {}, (faults or {}).get(i, "")) for i, ms in enumerate(latencies)]

@@ -22,6 +22,8 @@ from netdyno.devices.ssh.connection import agent_text
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Worker
 
+pytestmark = pytest.mark.alone
+
 OLDEST = (3, 6)
 
 

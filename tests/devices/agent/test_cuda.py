@@ -17,6 +17,8 @@ from netdyno.devices.agent.cuda import CudaError, Stream
 from netdyno.devices.agent.onnxruntime_cuda import OnnxRuntimeCudaModel
 from netdyno.devices.testing import Case
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="session")
 def _stub(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:

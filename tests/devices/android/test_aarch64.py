@@ -24,6 +24,8 @@ from netdyno.devices.testing import Case, DeviceConformance
 from netdyno.exporters import largest_difference, write
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
 
+pytestmark = pytest.mark.alone
+
 QEMU = Path(os.environ.get("NETDYNO_QEMU", ".qemu")) / "root/usr/bin/qemu-aarch64"
 FOLDER = Path(os.environ.get("NETDYNO_AARCH64", ".aarch64"))
 PROCESSORS = ("cortex-a53", "cortex-a710", "max")

@@ -28,6 +28,8 @@ from .conftest import Adb, one_clear_line, serves, within
 from .double import Double
 from .phone import BATTERY, PROPERTIES, THERMAL
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
 
 Make = Callable[..., Double]

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from netdyno.devices.android.benchmark_log import Row, parse_log, parse_operators
 from netdyno.devices.android.benchmark_proto import message_type, parse_profile
 
+pytestmark = pytest.mark.alone
+
 TITLE = "Operator-wise Profiling Info for Regular Benchmark Runs:\n"
 ORDER = "============================== Run Order =============================="
 XNNPACK = [

@@ -23,6 +23,8 @@ from netdyno.nas.space import parse_space
 
 from .test_google import write_tool
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
 
 NETDYNO = [str(Path(sys.executable).with_name("netdyno"))]

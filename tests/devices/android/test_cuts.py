@@ -17,6 +17,8 @@ import pytest
 from netdyno.devices.android.find import connect
 from netdyno.profiler.table import load_table
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
 
 NETDYNO = str(Path(sys.executable).with_name("netdyno"))

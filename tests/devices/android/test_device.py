@@ -26,6 +26,8 @@ from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.device import Settings
 from netdyno.devices.testing import Case, DeviceConformance
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
 
 

@@ -24,6 +24,8 @@ from netdyno.devices.workers import WorkerSession
 from netdyno.doctor import examine_device
 from netdyno.profiler.energy import measure_window, require_meter
 
+pytestmark = pytest.mark.alone
+
 HAL = """============= PowerStats HAL 2.0 energy meter ==============
   [S2M_VDD_CPUCL2]:CPU(BIG)                1000.25 mWs
   [S3M_VDD_CPUCL1]:CPU(MID)                 200.00 mWs

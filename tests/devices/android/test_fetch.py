@@ -16,6 +16,8 @@ import pytest
 from netdyno.base.errors import DeviceError, InputError
 from netdyno.devices.android import fetch
 
+pytestmark = pytest.mark.alone
+
 PROGRAM = b"\x7fELF" + bytes(14) + (183).to_bytes(2, "little") + b"the rest"
 
 

@@ -20,6 +20,8 @@ from netdyno.devices.android.tool import BenchmarkTool, Call
 from netdyno.devices.device import Settings, open_device
 from netdyno.devices.testing import Case, DeviceConformance
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
 LIBRARY = Path(ai_edge_litert.__path__[0]) / runtime.LIBRARY
 RUNNER = Path(runtime.__file__).parent / "runner/runner-x86_64"

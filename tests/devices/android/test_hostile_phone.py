@@ -15,6 +15,8 @@ from netdyno.devices.android.transport import Transport
 from .conftest import Adb, one_clear_line, serves, within
 from .double import Double
 
+pytestmark = pytest.mark.alone
+
 pytest.importorskip("adb_shell", reason="adb-shell is not installed: pip install 'netdyno[android]'")
 
 Make = Callable[..., Double]

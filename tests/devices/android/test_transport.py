@@ -17,6 +17,8 @@ from netdyno.base.errors import DeviceError
 from netdyno.devices.android.find import connect
 from netdyno.devices.android.transport import FOLDER, Result, Transport, parse_result
 
+pytestmark = pytest.mark.alone
+
 NASTY = [
     "$(reboot).tflite",
     "a;touch /data/pwned",

@@ -22,6 +22,8 @@ from netdyno.devices.ssh import SshDevice, ssh_device
 from netdyno.devices.testing import Case, DeviceConformance
 from netdyno.devices.tree import Snapshot
 
+pytestmark = pytest.mark.alone
+
 MONITOR = "/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
 GPU = "/sys/class/devfreq/17000000.gpu"
 ALERT = "/sys/class/thermal/cooling_device3"

@@ -24,7 +24,7 @@ from netdyno.devices.testing import Case, DeviceConformance
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Worker
 
-pytestmark = pytest.mark.usefixtures("torch")
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("torch")]
 
 
 class OnCpu(CudaDevice):

@@ -18,6 +18,8 @@ from netdyno.exporters import write
 from netdyno.profiler.layers import PreConv
 from netdyno.profiler.lower import lower
 
+pytestmark = pytest.mark.alone
+
 SIDE, CHANNELS, BATCH = 32, 16, 64
 WEIGHTS = CHANNELS * CHANNELS * 9 * 4
 ACTIVATION = BATCH * CHANNELS * SIDE * SIDE * 4

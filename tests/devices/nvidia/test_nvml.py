@@ -11,6 +11,8 @@ from netdyno.base.errors import DeviceError, InputError
 from netdyno.devices.nvidia import Gpu, Nvml
 from netdyno.devices.nvidia.nvml import gpu_faults
 
+pytestmark = pytest.mark.alone
+
 Install = Callable[..., Nvml]
 
 

@@ -19,6 +19,8 @@ from netdyno.devices.nvidia import Gpu, Nvml, power_meter
 from netdyno.devices.nvidia.nvml import gpu_faults
 from netdyno.profiler.energy import Window, measure_window
 
+pytestmark = pytest.mark.alone
+
 Install = Callable[..., Nvml]
 NOT_SUPPORTED = 3
 SCRIPTS = 50
