@@ -26,11 +26,11 @@ FIRST = 4
 CANDIDATES = 3000
 LEARNT = 5
 """Combinations of thresholds of an evaluation that the model learns from, beside the best: more are no news."""
-COMBINED = 400
+COMBINED = 800
 """Cascades of networks that are trained already, and are swept after each evaluation."""
 MODELLED = 200
 """Cascades that the model learns from, the best half of them and others at random."""
-NEAR = 0.15
+NEAR = 0.3
 """How far a candidate near the best strays, as a share of what there is."""
 MOST_GRID = 1_000_000
 
