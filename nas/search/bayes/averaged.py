@@ -28,6 +28,8 @@ KEPT = 32
 """Scales that are drawn, and the likeliest of them, which are averaged."""
 AT_A_TIME = 64
 """Points whose covariances, all with all in each process, stay in a core's cache."""
+ELEMENTS = 2**22
+"""Of the covariances that are held at a time."""
 NOISE = 1e-4
 """Of what was seen, as a share of the process's variance."""
 LEAST = 1e-12
@@ -60,7 +62,8 @@ class Averaged(Surrogate):
             self._lengths, self._weights = like._lengths, like._weights
         else:
             drawn = _draw(self.points.shape[1], self._quick, len(y))
-            *_, likelihood = _explain(x, y, drawn)
+            parts = drawn.split(max(ELEMENTS // len(y) ** 2, 1))
+            likelihood = torch.cat([_explain(x, y, part)[2] for part in parts])
             best = likelihood.argsort(descending=True, stable=True)[:KEPT]
             self._lengths, self._weights = drawn[best], likelihood[best].softmax(0).numpy()
         mean, variance, _ = (each[:, None] for each in _explain(x, y, self._lengths))
