@@ -15,10 +15,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from netdyno.base.errors import InputError
 from netdyno.nas.space import make_space
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
+
+# How long an example takes is the machine's doing, and is no property of what is tested.
+settings.register_profile("netdyno", deadline=None)
+settings.load_profile("netdyno")
 
 
 @pytest.fixture(scope="session")

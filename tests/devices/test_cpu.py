@@ -71,7 +71,7 @@ class TestForeignModels:
         with pytest.raises(ModelError, match="cannot feed"):
             device.open(model("texts"))
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.sampled_from(["add", "embedding", "linear-tflite", "dynamic-tflite"]), st.data())
     def test_damaged_models(self, device: CpuDevice, model: Model, name: str, data: st.DataObject) -> None:
         artifact = model(name)

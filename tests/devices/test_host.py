@@ -113,7 +113,7 @@ def test_nothing_identifies_the_machine() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(FILES))
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(codec="utf-8")) | st.sampled_from(STRANGE))
 def test_strange_files(tmp_path: Path, path: str, text: str) -> None:
     host = machine(tmp_path, {path: text})

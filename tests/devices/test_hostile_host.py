@@ -133,7 +133,7 @@ def _mutated(value: Any, data: st.DataObject) -> Any:
     return data.draw(JSON)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(HONEST)), st.data())
 def test_any_lie(verb: str, data: st.DataObject) -> None:
     lie = _mutated(HONEST[verb], data)

@@ -63,7 +63,7 @@ def test_wraps(tree: Tree) -> None:
     assert meter.read_mj() == pytest.approx(6.0)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(start=st.integers(0, RANGE_UJ - 1), gains=st.lists(st.integers(1, RANGE_UJ - 1), max_size=5))
 def test_any_steps_add_up(tree: Tree, start: int, gains: list[int]) -> None:
     meter = RaplMeter([tree.domain("intel-rapl:0", "package-0", start)], tree.clock)

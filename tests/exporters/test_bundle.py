@@ -253,7 +253,7 @@ def test_hostile_array_is_refused(folder, kind):
 
 
 @given(data=st.binary(min_size=1, max_size=400))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_for_an_array_header_are_refused(folder, data):
     forge(folder, "golden_input.npy", b"\x93NUMPY\x01\x00" + len(data).to_bytes(2, "little") + data)
     with pytest.raises(InputError):
@@ -334,7 +334,7 @@ JSON = st.recursive(
 
 
 @given(data=st.data(), replacement=JSON, delete=st.booleans())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutated_card_gives_a_bundle_or_one_of_our_errors(original, folder, data, replacement, delete):
     """Whatever one value of the card becomes: one of our errors on one line, or a bundle that still works."""
     card = json.loads((original / "card.json").read_text())

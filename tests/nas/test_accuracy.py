@@ -169,7 +169,7 @@ def test_spaces_that_it_does_not_know(narrow: OfaMobileNetV3, tmp_path: Path, re
     assert "not other" in refuses(lambda: load_ofa_mlp(tmp_path / "predictor.pth", Other()))  # type: ignore[abstract]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_predictors(data: st.DataObject, wide: OfaMobileNetV3, tmp_path: Path, survives: Survives) -> None:
     template, path = tmp_path / "template.pth", tmp_path / "mutated.pth"

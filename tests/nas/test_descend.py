@@ -171,7 +171,7 @@ def test_a_target_is_met(cost: LayerCost, data: Dataset) -> None:
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.2, 3.0))
 @example(0, 1.0)  # what the network costs, to the last bit
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_an_architecture_is_fitted_to_a_target(seed: int, room: float) -> None:
     generator = np.random.default_rng(seed)
     cost = cost_on(SPACE)
@@ -189,7 +189,7 @@ def test_an_architecture_is_fitted_to_a_target(seed: int, room: float) -> None:
 
 @given(st.integers(0, 2**32 - 1))
 @example(116)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_target_that_is_missed_by_a_last_bit_is_no_endless_search(seed: int) -> None:
     generator = np.random.default_rng(seed)
     cost = cost_on(SPACE)

@@ -158,7 +158,7 @@ def test_what_is_no_front(text: str, narrow: OfaMobileNetV3, tmp_path: Path, ref
     refuses(lambda: load_front(tmp_path / "front.csv", narrow))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_fronts(
     data: st.DataObject, front: Front, narrow: OfaMobileNetV3, tmp_path: Path, survives: Survives

@@ -281,7 +281,7 @@ def test_weights_of_something_else(saved: Path, stirred: OfaMobileNetV3Supernet,
     refuses(lambda: load_supernet(saved / "missing"))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutated_weights(data: st.DataObject, saved: Path, survives: Survives) -> None:
     whole = (saved / WEIGHTS).read_bytes()

@@ -19,7 +19,7 @@ def scores(seed: int, n: int, m: int, infeasible: float = 0.0) -> Scores:
 
 
 @pytest.mark.parametrize("name", SURVIVALS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 40), m=st.integers(2, 3), keep=st.integers(1, 40))
 def test_as_many_as_are_wanted_and_the_best_first(name: str, seed: int, n: int, m: int, keep: int) -> None:
     own = scores(seed, n, m, infeasible=0.3)

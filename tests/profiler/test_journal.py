@@ -166,7 +166,7 @@ def test_rows_that_no_run_wrote(statement: str, path: Path, refuses: Refuses) ->
     refuses(lambda: Journal(path, CONDITIONS))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files(data: st.DataObject, tmp_path: Path, survives: Survives) -> None:
     path = tmp_path / "journal.sqlite"

@@ -73,7 +73,7 @@ def test_a_file_that_unpacks_without_end(tmp_path: Path, refuses: Refuses) -> No
         assert "larger" in refuses(lambda: SAMPLES.read(tmp_path))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files(data: st.DataObject, tmp_path: Path, survives: Survives) -> None:
     SAMPLES.write(tmp_path, make_samples(VISITS))

@@ -53,7 +53,7 @@ def test_a_round_trip_is_exact(saved: Path, tmp_path: Path) -> None:
         assert file.read_bytes() == (tmp_path / "again" / file.name).read_bytes()
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     latency=st.floats(allow_nan=False), text=st.text(st.characters(codec="utf-8")), count=st.integers(0, 2**63 - 1)
 )
@@ -185,7 +185,7 @@ def test_files_that_are_none(saved: Path, tmp_path: Path, refuses: Refuses) -> N
     refuses(lambda: load_table(saved))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutations(data: st.DataObject, saved: Path, tmp_path: Path, survives: Survives) -> None:
     """A table with pieces of a file cut, doubled and replaced is read or refused, and what is read is checked."""

@@ -49,7 +49,7 @@ def test_what_are_no_windows(line: str, tmp_path: Path, refuses: Refuses) -> Non
     assert "windows.csv" in refuses(lambda: WINDOWS.read(tmp_path))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=100))
 def test_any_content_is_read_or_refused(content: bytes, tmp_path: Path, survives: Survives) -> None:
     (tmp_path / "windows.csv").write_bytes(HEADER.encode() + content)

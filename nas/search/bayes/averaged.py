@@ -62,8 +62,8 @@ class Averaged(Surrogate):
             self._lengths, self._weights = like._lengths, like._weights
         else:
             drawn = _draw(self.points.shape[1], self._quick, len(y))
-            parts = drawn.split(max(ELEMENTS // len(y) ** 2, 1))
-            likelihood = torch.cat([_explain(x, y, part)[2] for part in parts])
+            some = max(ELEMENTS // len(y) ** 2, 1)
+            likelihood = torch.cat([_explain(x, y, drawn[i : i + some])[2] for i in range(0, DRAWS, some)])
             best = likelihood.argsort(descending=True, stable=True)[:KEPT]
             self._lengths, self._weights = drawn[best], likelihood[best].softmax(0).numpy()
         mean, variance, _ = (each[:, None] for each in _explain(x, y, self._lengths))

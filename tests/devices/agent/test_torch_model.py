@@ -116,7 +116,7 @@ def test_operators(name: str) -> None:
     compare(model(node, shape, settings.get("weights"), inputs), shape, inputs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     strides=st.lists(st.integers(1, 3), min_size=2, max_size=2),

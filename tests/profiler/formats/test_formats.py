@@ -158,7 +158,7 @@ def test_nothing_there(format: str, tmp_path: Path, refuses: Refuses) -> None:
 
 
 @pytest.mark.parametrize("format", TWINS.FILES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files(format: str, data: st.DataObject, tmp_path: Path, survives: Survives) -> None:
     """Bytes changed, cut out and put in: a table whose rows say what they are, or one clear line."""

@@ -140,7 +140,7 @@ def test_hostile_folders(tmp_path: Path, refuses: Refuses) -> None:
     refuses(lambda: import_table(tmp_path / "other.yaml", "ofa-yaml"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_mutations(data: st.DataObject, tmp_path: Path, survives: Survives) -> None:
     """A published-looking file with pieces cut, doubled and replaced is read or refused."""
