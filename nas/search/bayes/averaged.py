@@ -22,7 +22,10 @@ from netdyno.nas.search.bayes.surrogate import Surrogate
 
 LENGTH = (2.5, 0.8)
 QUICK = (0.2, 0.5)
-"""Median of a column's length scale, in sides of the cube, and spread of its logarithm: of most, of quick ones."""
+"""Median of a column's length scale, in sides of the cube, and spread of its logarithm: of most, of quick ones.
+
+About those of the trainings in ``benchmarks/training_runs.csv``.
+"""
 DRAWS = 512
 KEPT = 32
 """Scales that are drawn, and the likeliest of them, which are averaged."""
@@ -38,6 +41,9 @@ LEAST = 1e-12
 
 class Averaged(Surrogate):
     """A :class:`Surrogate` over many scales; the last ``quick`` columns are expected to change much more quickly."""
+
+    _lengths: Tensor
+    _weights: Floats
 
     def __init__(
         self, points: Floats, y: Floats, *, log: bool = False, like: Self | None = None, quick: int = 0
@@ -56,8 +62,6 @@ class Averaged(Surrogate):
 
     def _learn(self, targets: Floats, like: Self | None) -> None:
         x, y = torch.from_numpy(self.points), torch.from_numpy(targets)
-        self._lengths: Tensor
-        self._weights: Floats
         if like is not None:
             self._lengths, self._weights = like._lengths, like._weights
         else:
