@@ -50,7 +50,7 @@ class Evaluator:
         self.limit = evaluations
         self.spent = 0
         self.given = np.empty((0, len(self.space.cardinalities)), np.int64) if start is None else start
-        self._feasible = self.given[:0] if feasible is None else feasible[None]
+        self.feasible = self.given[:0] if feasible is None else feasible[None]
         self._journal = journal
         self._progress = progress
         self._deadline = time.monotonic() + limit_s - (journal.spent_s if journal else 0.0)
@@ -73,7 +73,7 @@ class Evaluator:
 
     def first(self, n: int, generator: np.random.Generator, draw: Draw = Space.sample) -> Population:
         """``n`` architectures to begin with: those that were given, else the feasible one, and what ``draw`` adds."""
-        given = (self.given if len(self.given) else self._feasible)[:n]
+        given = (self.given if len(self.given) else self.feasible)[:n]
         return np.concatenate([given, draw(self.space, n - len(given), generator)])
 
     def __call__(self, X: Population) -> Scores:

@@ -20,7 +20,7 @@ from netdyno.nas.search.bayes import Floats
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
 from netdyno.nas.search.bayes.suggest import Promise, apart_about_the_middle, in_cube, informed, suggest
 from netdyno.nas.search.evaluator import Evaluator
-from netdyno.nas.space import Population, Space
+from netdyno.nas.space import Population
 
 if TYPE_CHECKING:
     from netdyno.nas.search.bayes.surrogate import Surrogate
@@ -121,17 +121,16 @@ class _Loop:
     def begin_in_the_middle(self, violation: Callable[[Population], Floats]) -> None:
         """The first architectures: those given, and of many that violate least some about the middle, far apart.
 
-        What lies far out, such as the largest of learning rates, is where trainings lead nowhere.
+        What lies far out, such as the largest of learning rates, is where trainings lead nowhere. So is often the one
+        that was found to keep to the constraints before the search: it counts as any other.
         """
-
-        def draw(space: Space, n: int, generator: np.random.Generator) -> Population:
-            drawn = space.canonical(space.sample(max(self.candidates, n), generator))
-            broken = violation(drawn)
-            kept: Population = drawn[broken <= np.sort(broken)[max(n, 1) - 1]]
-            central: Population = kept[apart_about_the_middle(self.points(kept), n)]
-            return central
-
-        self.ask(self.evaluate.first(self.startup, self.generator, draw))
+        given = self.evaluate.given[: self.startup]
+        n = self.startup - len(given)
+        drawn = self.space.sample(max(self.candidates, n), self.generator)
+        pool = self.space.canonical(np.concatenate([self.evaluate.feasible, drawn]))
+        broken = violation(pool)
+        kept = pool[broken <= np.sort(broken)[max(n, 1) - 1]]
+        self.ask(np.concatenate([given, kept[apart_about_the_middle(self.points(kept), n)]]))
 
     def ask(self, X: Population) -> None:
         """Evaluate, and remember."""
