@@ -31,7 +31,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 from netdyno.base.objective import Constraint, Objective
 from netdyno.devices import Settings, open_device
 from netdyno.nas.search import search
-from netdyno.nas.search.bayes.suggest import informed
+from netdyno.nas.search.bayes.points import in_cube, step
 from netdyno.nas.space import Population, Space, parse_genes, parse_space
 from netdyno.profiler.lower import random_weights
 from netdyno.profiler.measure import Method
@@ -49,22 +49,25 @@ class Response:
     """The error in percent of a network trained by its recipe, by a process that was fitted to real trainings."""
 
     def __init__(self, space: Space, runs: pd.DataFrame) -> None:
-        X = np.stack([parse_genes(space, genes) for genes in runs["genes"]])
-        scales = np.ones(len(informed(space, X[:1])[0]))
-        kernel = ConstantKernel() * RBF(scales, (0.1, 30.0)) + WhiteKernel(0.1, (1e-4, 1.0))
+        self._space = space
+        points = self._points(np.stack([parse_genes(space, genes) for genes in runs["genes"]]))
+        kernel = ConstantKernel() * RBF(np.ones(points.shape[1]), (0.1, 30.0)) + WhiteKernel(0.1, (1e-4, 1.0))
         model = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=2, random_state=0)
         target = np.log(runs["error_pct"].to_numpy(float))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            unseen = cross_val_predict(model, informed(space, X), target, cv=KFold(10, shuffle=True, random_state=0))
-            self._space, self._model = space, model.fit(informed(space, X), target)
+            unseen = cross_val_predict(model, points, target, cv=KFold(10, shuffle=True, random_state=0))
+            self._model = model.fit(points, target)
         self.agreement = float(spearmanr(unseen, target).statistic)
         self.explained = float(1 - np.mean((unseen - target) ** 2) / target.var())
 
     def __call__(self, X: Population) -> Floats:
         """Of ``X (n, genes)``, ``(n,)``."""
-        found: Floats = np.clip(np.exp(self._model.predict(informed(self._space, X))), 0.1, 90.0)
+        found: Floats = np.clip(np.exp(self._model.predict(self._points(X))), 0.1, 90.0)
         return found
+
+    def _points(self, X: Population) -> Floats:
+        return np.concatenate([in_cube(self._space, X), step(self._space, X)], axis=1)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from netdyno.base.registry import require
 from netdyno.nas.adaptive.answers import Floats
 from netdyno.nas.adaptive.problem import CascadeProblem, Design
 from netdyno.nas.search.bayes.acquisition import log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import in_cube
+from netdyno.nas.search.bayes.points import in_cube
 from netdyno.nas.space import Population, Space
 
 FIRST = 4

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from netdyno.base.objective import Constraint, Objective, Optimisable
 from netdyno.nas.search import search
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import apart_about_the_middle, in_cube, informed, suggest
+from netdyno.nas.search.bayes.points import in_cube, informed, size
+from netdyno.nas.search.bayes.suggest import apart_about_the_middle, suggest
 from netdyno.nas.space import Population, make_space
 from netdyno.targets import Count
 
@@ -120,13 +121,29 @@ def test_a_step_of_rate_and_momentum_is_a_coordinate_of_its_own() -> None:
     X = SPACE.sample(200, 0)
     X[0, -3:-1], X[1, -3:-1] = 0, SPACE.cardinalities[-3:-1] - 1
     points = informed(SPACE, X)
-    np.testing.assert_array_equal(points[:, :-1], in_cube(SPACE, X))
-    assert points[0, -1] == 0 and points[1, -1] == pytest.approx(1) and (points >= 0).all() and (points <= 1).all()
+    np.testing.assert_array_equal(points[:, :-2], in_cube(SPACE, X))
+    assert (
+        points[0, -1] == 0
+        and points[1, -1] == pytest.approx(1)
+        and (points[:, -1] >= 0).all()
+        and (points[:, -1] <= 1).all()
+    )
     recipes = [SPACE.recipe(genes) for genes in X]
     steps = [recipe["learning_rate"] / (1 - recipe["momentum"]) for recipe in recipes]
     np.testing.assert_array_equal(np.argsort(points[:, -1], kind="stable"), np.argsort(steps, kind="stable"))
     other = make_space("fbnet")
     np.testing.assert_array_equal(informed(other, other.sample(3, 0)), in_cube(other, other.sample(3, 0)))
+
+
+def test_what_all_sizes_have_in_common_is_a_coordinate_of_its_own() -> None:
+    X = np.stack([SPACE.smallest(), SPACE.largest(), *SPACE.sample(200, 0)])
+    own = size(SPACE, X)
+    assert own[0] == own.min() and own[1] == own.max() and own[:2].mean() == pytest.approx(0.5)
+    other = X.copy()
+    other[:, -3:] = SPACE.smallest()[-3:]
+    np.testing.assert_array_equal(size(SPACE, other), own, "a recipe is no size")
+    wider = np.minimum(X + np.eye(X.shape[1], dtype=int)[0], SPACE.largest())
+    assert (size(SPACE, wider) >= own).all() and (size(SPACE, wider) > own).any()
 
 
 @given(st.integers(1, 40), st.integers(0, 6), st.integers(0, 2**31))
@@ -247,7 +264,7 @@ def test_what_breaks_a_limit_is_never_trained() -> None:
 def test_a_cautious_search_keeps_to_the_far_end_of_a_model_s_interval() -> None:
     limit = Guess(0.2).at_most(6e6)
     careful, bold = (run("hyperpower", 12, limit=limit, margin=own, startup=8) for own in (1.0, 0.0))
-    assert (SPACE.macs(careful[1:]) <= 6e6).all()
+    assert (SPACE.macs(careful) <= 6e6).all()
     assert (Guess(0.2)(bold) <= 6e6).all() and (SPACE.macs(bold) > 6e6).any()
     at_least = Guess(0.2).at_least(6e6).cautious()
     X = SPACE.sample(50, 0)

@@ -18,7 +18,8 @@ from netdyno.base.objective import Constraint
 from netdyno.base.registry import require
 from netdyno.nas.search.bayes import Floats
 from netdyno.nas.search.bayes.acquisition import admit, log_expected_improvement, log_probability_below
-from netdyno.nas.search.bayes.suggest import Promise, apart_about_the_middle, in_cube, informed, suggest
+from netdyno.nas.search.bayes.points import in_cube, informed, step
+from netdyno.nas.search.bayes.suggest import Promise, apart_about_the_middle, suggest
 from netdyno.nas.search.evaluator import Evaluator
 from netdyno.nas.space import Population
 
@@ -171,7 +172,7 @@ class _Loop:
         points = self.points(X)
         if self.plain:
             return Surrogate(points, y)
-        return Averaged(points, y, log=bool((y > 0).all()), quick=points.shape[1] - in_cube(self.space, X).shape[1])
+        return Averaged(points, y, log=bool((y > 0).all()), quick=step(self.space, X).shape[1])
 
     def points(self, X: Population) -> Floats:
         """Architectures as a model takes them, ``(n, columns)``."""

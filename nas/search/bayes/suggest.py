@@ -12,7 +12,6 @@ from netdyno.nas.search.operators import spread
 from netdyno.nas.search.problem import neighbours
 from netdyno.nas.space import Population, Space
 
-STEP = ("learning_rate", "momentum")
 CENTRE = 0.2
 """Share of points that is about the middle."""
 CLIMB = 30
@@ -66,34 +65,3 @@ def _new(X: Population, old: set[bytes]) -> Population:
     """Each that is not old, once."""
     unique = np.unique(X, axis=0)
     return unique[[genes.tobytes() not in old for genes in unique]]
-
-
-def informed(space: Space, X: Population) -> Floats:
-    """Points as of :func:`in_cube`, and where genes say learning rate and momentum, how far a step of both goes.
-
-    A gradient moves weights by rate / (1 − momentum) in the end: trainings of one such step are alike, whatever it is
-    made of, and a model that is told so needs half of the trainings. One more column, in the logarithm.
-    """
-    values = {group.name: np.array(group.values) for group in space.groups if group.name in STEP}
-    if len(values) < len(STEP):
-        return in_cube(space, X)
-    rate, momentum = (values[name][X[:, space.columns[name]]] for name in STEP)
-    ends = [np.log(f(values[STEP[0]]) / (1 - f(values[STEP[1]]))) for f in (np.min, np.max)]
-    step = (np.log(rate / (1 - momentum)) - ends[0]) / (ends[1] - ends[0])
-    return np.concatenate([in_cube(space, X), step], axis=1)
-
-
-def in_cube(space: Space, X: Population) -> Floats:
-    """Architectures ``(n, genes)`` as points between 0 and 1, ``(n, columns)``.
-
-    A gene of numbers is its option's place among all; one of names has a column an option, 1 for the one taken.
-    """
-    columns = []
-    for group in space.groups:
-        last = len(group.values) - 1
-        named = any(isinstance(value, str) for value in group.values)
-        for gene in range(*space.columns[group.name].indices(X.shape[1])):
-            option = X[:, [gene]]
-            columns.append((option == np.arange(last + 1)) * 1.0 if named else option / max(last, 1))
-    points: Floats = np.concatenate(columns, axis=1).astype(np.float64)
-    return points
