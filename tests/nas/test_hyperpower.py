@@ -261,6 +261,15 @@ def test_what_breaks_a_limit_is_never_trained() -> None:
 
 
 @needs_botorch
+def test_the_one_that_was_found_to_keep_to_limits_is_trained_first_only_where_little_else_does() -> None:
+    smallest = SPACE.smallest()
+    wide = run("hyperpower", 4)
+    assert (wide != smallest).any(axis=1).all(), "trainings about the middle are worth more"
+    narrow = run("hyperpower", 4, limit=Count(SPACE, "macs").at_most(float(SPACE.macs(smallest[None])[0])))
+    assert SPACE.macs(narrow).min() == SPACE.macs(smallest[None])[0]
+
+
+@needs_botorch
 def test_a_cautious_search_keeps_to_the_far_end_of_a_model_s_interval() -> None:
     limit = Guess(0.2).at_most(6e6)
     careful, bold = (run("hyperpower", 12, limit=limit, margin=own, startup=8) for own in (1.0, 0.0))
