@@ -41,16 +41,18 @@ def test_from_a_search_to_a_bundle(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_and_resumed_its_history_is_that_of_one_that_was_not(tmp_path: Path) -> None:
     subprocess.run(words("whole", 10), cwd=tmp_path, check=True, capture_output=True)
-    for _ in range(3):
+    for trained in (1, 4, 8):
         process = subprocess.Popen(words("killed", 10), cwd=tmp_path, stderr=subprocess.PIPE)
-        time.sleep(9)
+        while process.poll() is None and len(list(tmp_path.glob("killed/networks/*"))) < trained:
+            time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it was still at work"
     subprocess.run(words("killed", 10), cwd=tmp_path, check=True, capture_output=True)
     for name in ("front.csv", "growth.csv"):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
-    trained = [{path.name for path in (tmp_path / run / "networks").iterdir()} for run in ("killed", "whole")]
-    assert trained[0] == trained[1]
+    networks = [{path.name for path in (tmp_path / run / "networks").iterdir()} for run in ("killed", "whole")]
+    assert networks[0] == networks[1]
 
 
 @pytest.mark.parametrize(
