@@ -12,7 +12,7 @@ from netdyno.base.errors import InputError
 from netdyno.profiler.cost.additive import compile_cost
 from netdyno.profiler.cost.calibrated import LEAST, TERMS, fit_calibration
 from netdyno.profiler.plan import BETWEEN, CALIBRATION, VALIDATION, Group
-from netdyno.profiler.samples import by_start
+from netdyno.profiler.samples import by_start, usual
 from netdyno.profiler.table import LookupTable
 from netdyno.profiler.validation import noise_floor_pct, score
 
@@ -76,7 +76,7 @@ def _errors(table: LookupTable, plan: Sequence[Group], metric: str) -> Iterator[
             calibrated = score(table.layer_cost(group.space, metric)(group.X[measured]), y)
             errors["calibrated"] = calibrated and asdict(calibrated)
         if metric == LATENCY:
-            errors["noise_floor_pct"] = noise_floor_pct(by_start(table.samples, names))
+            errors["noise_floor_pct"] = noise_floor_pct(by_start(usual(table.samples), names))
         yield STATED[group.role], errors
 
 

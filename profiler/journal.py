@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS energy (
 );
 CREATE TABLE IF NOT EXISTS flag (start INTEGER NOT NULL, round INTEGER NOT NULL, reason TEXT NOT NULL);
 """
-_VISITS = "SELECT candidate, start, round, latency_ns FROM visit ORDER BY start, round"
+_VISITS = "SELECT candidate, start, round, latency_ns, rowid FROM visit ORDER BY start, round, rowid"
 # SQLite keeps whatever a foreign hand put into a column, of any type.
 _MALFORMED = """
 SELECT candidate FROM visit WHERE typeof(candidate) != 'text' OR typeof(latency_ns) != 'blob'
@@ -56,12 +56,17 @@ UNION ALL SELECT reason FROM flag WHERE typeof(reason) != 'text' OR typeof(start
 
 @dataclass(frozen=True)
 class Visit:
-    """What one candidate took in one round of one process start; ``flag`` says why not to trust it, if so."""
+    """What one candidate took in one round of one process start; ``flag`` says why not to trust it, if so.
+
+    Visits of a run follow each other by ``turn``; ``slowdown`` is how many times as slow as usual the device was.
+    """
 
     start: int
     round: int
     latency_ms: NDArray[np.float64]
     flag: str = ""
+    turn: int = 0
+    slowdown: float = 1.0
 
 
 class Journal(Closing):
@@ -139,8 +144,8 @@ class Journal(Closing):
         """What was taken of each candidate, in the order it was."""
         flags = self.flags()
         found: dict[str, list[Visit]] = {}
-        for candidate, start, number, blob in self._rows(_VISITS):
-            visit = Visit(start, number, np.frombuffer(blob, "<i8") / 1e6, flags.get((start, number), ""))
+        for candidate, start, number, blob, turn in self._rows(_VISITS):
+            visit = Visit(start, number, np.frombuffer(blob, "<i8") / 1e6, flags.get((start, number), ""), turn)
             found.setdefault(candidate, []).append(visit)
         return found
 

@@ -18,10 +18,13 @@ from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.profiler.energy import Window, energy_columns, require_meter
 from netdyno.profiler.journal import Journal, Visit
 from netdyno.profiler.measure import Bench, Method
+from netdyno.profiler.slowdown import levelled
 from netdyno.profiler.statistics import estimate
 
 JOURNAL = "journal.sqlite"
 DEFAULT_METHOD = Method()
+SLOW = 1.05
+"""How many times as slow as usual a device may be until it is told of."""
 
 Candidates = Mapping[str, Callable[[], Artifact]]
 
@@ -88,6 +91,7 @@ class Profiling:
             "state_before": before,
             "state_after": dict(self.device.state()),
             "flagged_rounds": dict(sorted(flags.items())),
+            "slowed_visits_pct": _slowed_pct(used),
         }
         return Readings(rows, used, windows, conditions | states)
 
@@ -126,18 +130,25 @@ def _rows(
     """Columns of each candidate, and the visits that its latency stands on."""
     visits, failures = journal.visits(), journal.failures()
     memories, energies = journal.memories(), journal.energies()
+    trusted = {name: _trusted(visits[name], enough) for name in names if name in visits}
+    used = levelled({name: own for name, (own, _) in trusted.items()})
     rows: dict[str, dict[str, Any]] = {}
-    used: dict[str, list[Visit]] = {}
     for name in names:
         failed = f"failed: {failures[name][-1]}" if name in failures else ""
-        if name not in visits:
+        if name not in used:
             rows[name] = {"method": failed or "failed: not measured within the budget", "valid": 0}
             continue
-        used[name], fault = _trusted(visits[name], enough)
+        fault = trusted[name][1]
         columns = {"memory_bytes": memories.get(name), **energy_columns(energies.get(name, []))}
         method = f"flagged: {fault}" if fault else "measured" + (f", then {failed}" if failed else "")
         rows[name] = _latency(used[name]) | columns | {"method": method, "valid": int(not fault)}
     return rows, used
+
+
+def _slowed_pct(visits: Mapping[str, Sequence[Visit]]) -> float:
+    """Share of visits when the device was slower than usual by more than it should be."""
+    slow = [visit.slowdown > SLOW for own in visits.values() for visit in own]
+    return round(100 * sum(slow) / max(len(slow), 1), 1)
 
 
 def _trusted(visits: list[Visit], enough: int) -> tuple[list[Visit], str]:
@@ -149,7 +160,8 @@ def _trusted(visits: list[Visit], enough: int) -> tuple[list[Visit], str]:
 
 
 def _latency(visits: Sequence[Visit]) -> dict[str, Any]:
-    figure = estimate([visit.latency_ms for visit in visits], [visit.start for visit in visits])
+    """What a candidate takes of a device that is as fast as usual."""
+    figure = estimate([visit.latency_ms / visit.slowdown for visit in visits], [visit.start for visit in visits])
     return {
         "latency_ms": figure.median,
         "latency_ms_low": figure.low,

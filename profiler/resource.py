@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ class Resource:
     """A file that a table may have, compressed where its name ends in ``.gz``.
 
     ``fields`` holds each column's type (``string``, ``integer`` or ``number``) and description; ``fault`` says what
-    of its lines cannot be, or nothing.
+    of its lines cannot be, or nothing; ``absent`` what columns hold that older files lack.
     """
 
     path: str
     fields: Mapping[str, tuple[str, str]]
     fault: Callable[[pd.DataFrame], str]
+    absent: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -64,7 +65,8 @@ class Resource:
         if not path.exists():
             return self.frame([])
         try:
-            found = self.frame([[row[name] for name in self.fields] for row in read_rows(path, tuple(self.fields))])
+            rows = read_rows(path, [name for name in self.fields if name not in self.absent])
+            found = self.frame([[row.get(name, self.absent.get(name)) for name in self.fields] for row in rows])
         except (ValueError, OverflowError) as error:
             raise InputError(f"{path}: not the {self.name} of a table: {error}") from error
         if fault := self.fault(found):

@@ -1,7 +1,7 @@
 """The medians of rounds behind a table's latencies: what comparisons between tables stand on.
 
-Each line of ``samples.csv.gz`` is one visit: the row's name, the process start and round that it was made in, and the
-median of its readings.
+Each line of ``samples.csv.gz`` is one visit: the row's name, the process start and round that it was made in, the
+median of its readings, and how slow the device was about then, which latencies are rid of.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from netdyno.profiler.resource import Resource
 
 
 def _fault(samples: pd.DataFrame) -> str:
-    possible = samples["latency_ms"].between(0, math.inf, inclusive="neither").all()
+    possible = samples[["latency_ms", "slowdown"]].map(lambda value: 0 < value < math.inf).all(axis=None)
     return "" if possible else "a latency that nothing can take"
 
 
@@ -29,19 +29,26 @@ SAMPLES = Resource(
         "start": ("integer", "process start of the runtime"),
         "round": ("integer", "round of the run"),
         "latency_ms": ("number", "median latency of the visit"),
+        "slowdown": ("number", "how many times as slow as usual the device was about then"),
     },
     _fault,
+    {"slowdown": 1.0},
 )
 
 
 def make_samples(visits: Mapping[str, Iterable[Visit]]) -> pd.DataFrame:
     """A line for each visit of each row."""
     lines = [
-        (name, visit.start, visit.round, float(np.median(visit.latency_ms)))
+        (name, visit.start, visit.round, float(np.median(visit.latency_ms)), visit.slowdown)
         for name, own in visits.items()
         for visit in own
     ]
     return SAMPLES.frame(lines)
+
+
+def usual(samples: pd.DataFrame) -> pd.DataFrame:
+    """The same samples as they would be of a device that is always as fast as usual."""
+    return samples.assign(latency_ms=samples["latency_ms"] / samples["slowdown"], slowdown=1.0)
 
 
 def by_start(samples: pd.DataFrame, rows: Iterable[str]) -> list[dict[int, NDArray[np.float64]]]:

@@ -92,6 +92,7 @@ def _measuring_facts(table: LookupTable, run: Run) -> Facts:
         ("Measured", date(table.conditions.get("measured"))),
         ("Order", "shuffled rounds, each layer visited once a round"),
         ("Figure", "median of the visits' medians, 95 % bootstrap interval"),
+        ("Visits when the device was slow", _slowed(table)),
         ("Layers in the table", f"{len(layers.index.drop(Overhead().key, errors='ignore')):,}"),
         ("Readings", f"{int(layers['samples'].fillna(0).sum()):,}"),
         ("Overhead of a call", "" if pd.isna(overhead) else quantity(float(overhead), "ms")),
@@ -105,6 +106,12 @@ def _measuring_facts(table: LookupTable, run: Run) -> Facts:
     method = section(table.conditions, "method")
     rows += [(label, _number(method.get(name), form)) for name, label, form in _METHOD]
     return Facts("Measuring", [(label, value) for label, value in rows if value])
+
+
+def _slowed(table: LookupTable) -> str:
+    """The share of visits that what a slow device added was taken off; nothing where a table does not tell."""
+    share = _number(table.conditions.get("slowed_visits_pct"), "{:.1f}%")
+    return f"{share}, taken off" if share else ""
 
 
 def search_facts(run: Run) -> Facts:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+NOTED_PCT = 5.0
+"""Share of visits when a device was slow, from which it is told."""
 _SETS = {"unseen": "unseen random networks", "between": "networks at sizes between the measured ones"}
 
 
@@ -18,6 +20,9 @@ def error_lines(conditions: Mapping[str, Any]) -> Iterator[str]:
                 continue
             line = f"{metric}: off by {best['mape_pct']:.2f} % (MAPE) on {errors.get('networks')} {text}"
             yield line + "".join(f", {fact}" for fact in _facts(errors, best))
+    slowed_pct: Any = conditions.get("slowed_visits_pct")
+    if _is_number(slowed_pct) and slowed_pct >= NOTED_PCT:
+        yield f"the device was slow at {slowed_pct:.0f} % of visits, which is taken off"
 
 
 def _facts(errors: Mapping[str, Any], best: Mapping[str, Any]) -> Iterator[str]:

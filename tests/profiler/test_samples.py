@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from netdyno.base import rows
 from netdyno.profiler.journal import Visit
-from netdyno.profiler.samples import SAMPLES, by_start, make_samples
+from netdyno.profiler.samples import SAMPLES, by_start, make_samples, usual
 
 Refuses = Callable[[Callable[[], object]], str]
 Survives = Callable[[Callable[[], object]], None]
@@ -40,6 +40,21 @@ def test_medians_by_start() -> None:
     assert missing == {}
 
 
+def test_what_they_would_be_of_a_device_as_fast_as_usual(tmp_path: Path) -> None:
+    slow = {"a": [Visit(1, 1, np.array([1.5]), slowdown=1.5), Visit(1, 2, np.array([1.0]))]}
+    SAMPLES.write(tmp_path, make_samples(slow))
+    samples = SAMPLES.read(tmp_path)
+    assert list(samples["latency_ms"]) == [1.5, 1.0] and list(usual(samples)["latency_ms"]) == [1.0, 1.0]
+    pd.testing.assert_frame_equal(usual(usual(samples)), usual(samples))
+
+
+def test_older_tables_do_not_tell_how_slow_the_device_was(tmp_path: Path) -> None:
+    (tmp_path / SAMPLES.path).write_bytes(gzip.compress(b"row,start,round,latency_ms\na,1,1,2.5\n"))
+    assert SAMPLES.read(tmp_path).to_dict("records") == [
+        {"row": "a", "start": 1, "round": 1, "latency_ms": 2.5, "slowdown": 1.0}
+    ]
+
+
 def test_a_table_without_samples(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(SAMPLES.read(tmp_path), SAMPLES.frame([]))
 
@@ -54,9 +69,10 @@ def test_what_are_no_samples(text: str, tmp_path: Path, refuses: Refuses) -> Non
     assert SAMPLES.path in refuses(lambda: SAMPLES.read(tmp_path))
 
 
-@pytest.mark.parametrize("latency", ["0", "-1", "nan", "inf"])
-def test_latencies_that_nothing_can_take(latency: str, tmp_path: Path, refuses: Refuses) -> None:
-    (tmp_path / SAMPLES.path).write_bytes(gzip.compress(f"row,start,round,latency_ms\na,1,1,{latency}\n".encode()))
+@pytest.mark.parametrize("figures", ["0,1", "-1,1", "nan,1", "inf,1", "1,0", "1,-1", "1,nan", "1,inf"])
+def test_latencies_that_nothing_can_take(figures: str, tmp_path: Path, refuses: Refuses) -> None:
+    text = f"row,start,round,latency_ms,slowdown\na,1,1,{figures}\n"
+    (tmp_path / SAMPLES.path).write_bytes(gzip.compress(text.encode()))
     assert "nothing can take" in refuses(lambda: SAMPLES.read(tmp_path))
 
 
