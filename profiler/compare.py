@@ -177,6 +177,7 @@ def _log_error(table: LookupTable, rows: pd.DataFrame, metric: str) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):  # a stranger's row may hold anything
         width = rows["latency_ms_high"].to_numpy(float) - rows["latency_ms_low"].to_numpy(float)
         own = np.nan_to_num(width / (2 * NORMAL_95 * rows[metric].to_numpy(float)), posinf=0.0)
+    # Samples as they were read: from one run to the next a device's own pace counts too.
     found: Floats = np.maximum(own, _start_error(by_start(table.samples, map(str, rows.index))))
     return found
 

@@ -109,7 +109,7 @@ def _measuring_facts(table: LookupTable, run: Run) -> Facts:
 
 
 def _slowed(table: LookupTable) -> str:
-    """The share of visits that what a slow device added was taken off; nothing where a table does not tell."""
+    """Share of visits when the device was slow; nothing where a table does not tell."""
     share = _number(table.conditions.get("slowed_visits_pct"), "{:.1f}%")
     return f"{share}, taken off" if share else ""
 

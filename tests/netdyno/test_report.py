@@ -26,6 +26,7 @@ from netdyno.profiler.layers import Overhead
 from netdyno.profiler.table import LookupTable, format_genes, make_rows
 from netdyno.report import facts, write_report
 from netdyno.report.breakdown import breakdown
+from netdyno.report.validation import error_lines
 from netdyno.runs import BUNDLES, MEASURED_COLUMNS, Run, load_run, write_measured, write_run
 
 NAMES = ("fast", "balanced", "accurate")
@@ -330,3 +331,9 @@ def test_a_browser_draws_it_at_every_width(request, browse, which, width) -> Non
     assert all(right <= width for right in seen["wide"])
     assert seen["ink"] == [seen["page"]] * 4
     assert seen["hit"] == "undefined"
+
+
+@pytest.mark.parametrize(("share", "lines"), [(36.4, 1), (0.0, 0), ("much", 0), (None, 0), (True, 0)])
+def test_that_a_device_was_slow_is_told_where_it_often_was(share: object, lines: int) -> None:
+    told = list(error_lines({"slowed_visits_pct": share}))
+    assert len(told) == lines and all("slow at 36 % of visits" in line for line in told)

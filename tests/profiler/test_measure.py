@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from netdyno.profiler.measure import Bench, Method, check_metrics
 from netdyno.profiler.model import profile_model
 from netdyno.profiler.profile import profile_layers, profile_networks
 from netdyno.profiler.profiling import JOURNAL, Profiling
+from netdyno.profiler.samples import make_samples
+from netdyno.profiler.statistics import estimate
 from netdyno.profiler.table import load_table
 
 pytestmark = pytest.mark.alone
@@ -184,6 +187,27 @@ def test_memory_is_made_up_for_where_an_earlier_run_left_it_out(
         assert journal.memories() == {}
         Bench(cpu, ONNX, candidates, journal, replace(QUICK, memory=True)).run()
         assert set(journal.memories()) == set(candidates)
+
+
+def test_rows_are_rid_of_slow_seconds_and_samples_are_not(cpu: CpuDevice, tiny_layers: list[Layer]) -> None:
+    """A device that takes three times as long for thirty calls of every ninety."""
+    calls = count()
+    timed = WorkerSession.time
+
+    def at_times_slow(self: WorkerSession, repeat: int) -> NDArray[np.int64]:
+        return timed(self, repeat) * (3 if next(calls) % 90 >= 60 else 1)
+
+    candidates = {f"candidate {number}": Candidate(tiny_layers[-1]) for number in range(24)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerSession, "time", at_times_slow)
+        method = replace(QUICK, least_rounds=12, most_rounds=12)
+        readings = Profiling(cpu, ONNX, method).measure(candidates, "x")
+    samples = make_samples(readings.visits)
+    assert samples["slowdown"].max() > 2 and readings.conditions["slowed_visits_pct"] > 10
+    assert samples["latency_ms"].max() > 2 * samples["latency_ms"].median(), "what was read is kept"
+    for name, visits in readings.visits.items():
+        usual_ms = [visit.latency_ms / visit.slowdown for visit in visits]
+        assert readings.rows[name]["latency_ms"] == estimate(usual_ms, [visit.start for visit in visits]).median
 
 
 def test_a_killed_worker_costs_one_visit(cpu: CpuDevice, tiny_layers: list[Layer], tmp_path: Path) -> None:
