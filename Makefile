@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 EXTRAS ?= train,report,nvidia,android,lab,dev
 DEMO ?= demo
-SELECT ?= not slow
+SELECT ?= not slow and not sweep
 PYTEST_ARGS ?=
 
 FUZZ_SECONDS ?= 60
 
-.PHONY: demo test check format fuzz links wheel wheel-check clean
+.PHONY: demo test sweep check format fuzz links wheel wheel-check clean
 
 demo: .venv/.installed
 	$(BIN)/netdyno demo --out $(DEMO)
@@ -17,6 +17,10 @@ demo: .venv/.installed
 test: .venv/.installed check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS) -m "($(SELECT)) and not alone" --numprocesses 2 --dist loadfile
 	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "($(SELECT)) and alone"
+
+# Every position of what `make test` draws a sample of: damaged files, kills between writes, public models. Hours.
+sweep: .venv/.installed links
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m sweep
 
 check: .venv/.installed links
 	$(BIN)/ruff check .
