@@ -13,16 +13,18 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from netdyno.base.errors import ModelError
 from netdyno.devices.agent.main import end_with, refusal
 from netdyno.devices.litert_profile import LiteRtProfiler
-from netdyno.devices.onnxruntime_profile import parse_profile
-from netdyno.devices.operators import OperatorProfile, OperatorTimes, to_wire
+from netdyno.devices.litert_shapes import tensor_shapes
+from netdyno.devices.onnxruntime_nodes import describe, original_graph, read_graph
+from netdyno.devices.onnxruntime_profile import parse_nodes
+from netdyno.devices.operators import WARM_UP, OperatorProfile, OperatorTimes, to_wire, turns
 from netdyno.devices.runtimes import Model, default_inputs
 from netdyno.devices.wire import Frame, receive, send
 
-WARM_UP = 5
-TURN = 10
-"""Inferences with the profiler, then as many without."""
+_LARGEST_GRAPH = 1 << 30
+"""Bytes of a model of which a second copy is written."""
 
 
 class Profiler(Protocol):
@@ -43,9 +45,16 @@ class OnnxRuntimeProfiler:
 
     def __init__(self, data: bytes, plain: Model, threads: int, folder: Path) -> None:
         shapes = {spec.name: spec.shape for spec in plain.inputs}
-        self._model = Model("onnxruntime", data, shapes, threads, profile=str(folder / "profile"))
+        self._graph = folder / "graph.onnx"
+        options = {"profile": str(folder / "profile")}
+        try:
+            graph = str(self._graph) if len(data) <= _LARGEST_GRAPH else ""
+            self._model = Model("onnxruntime", data, shapes, threads, **options, graph=graph)
+        except Exception:  # not every graph that can be run can be written; runtimes raise types of their own
+            self._model = Model("onnxruntime", data, shapes, threads, **options)
         self._model.feed(default_inputs(plain.inputs))
-        self._warm_up = 0
+        self._data = data
+        self._warm_up = self._inferences = 0
 
     def warm_up(self, inferences: int) -> None:
         """Run; these times are left out in the end."""
@@ -54,16 +63,24 @@ class OnnxRuntimeProfiler:
 
     def run(self, inferences: int) -> None:
         """Run; the profiler is always on."""
+        self._inferences += inferences
         for _ in range(inferences):
             self._model.run()
 
     def operators(self) -> list[OperatorTimes]:
-        """Read the profile."""
+        """Read the profile.
+
+        Raises:
+            ModelError: it tells of other inferences than were run.
+        """
         text = Path(self._model.loaded.session.end_profiling()).read_text(encoding="utf-8")
-        operators = parse_profile(text, "its profile")
-        for operator in operators:
-            del operator.latency_us[: self._warm_up]
-        return [operator for operator in operators if operator.latency_us]
+        nodes, inferences = parse_nodes(text, "its profile", self._warm_up)
+        if inferences != self._inferences - self._warm_up:
+            raise ModelError(f"the profile ends after {inferences} inferences: it has more events than are kept")
+        operators = describe(nodes, inferences, read_graph(self._graph), lambda: original_graph(self._data))
+        for operator in operators:  # where it did not run it took no time
+            operator.latency_us.extend([0.0] * (inferences - len(operator.latency_us)))
+        return operators
 
 
 def profile(runtime: str, request: Frame) -> OperatorProfile:
@@ -79,13 +96,17 @@ def profile(runtime: str, request: Frame) -> OperatorProfile:
             profiler = OnnxRuntimeProfiler(data, plain, threads, Path(folder))
         else:
             profiler = LiteRtProfiler(data, inputs, threads)
-        profiler.warm_up(WARM_UP)
-        plain.time_runs(WARM_UP)
+        warm_up = min(WARM_UP, inferences)
+        profiler.warm_up(warm_up)
         whole_us: list[float] = []
-        for _ in range(-(-inferences // TURN)):
-            profiler.run(TURN)
-            whole_us += (plain.time_runs(TURN) / 1e3).tolist()
-        return OperatorProfile(profiler.operators(), whole_us)
+        if inferences > 1:
+            plain.time_runs(warm_up)
+        for turn in turns(inferences):
+            profiler.run(turn)
+            if inferences > 1:
+                whole_us += (plain.time_runs(turn) / 1e3).tolist()
+        tensors = tensor_shapes(data, inputs) if runtime == "litert" else ()
+        return OperatorProfile(profiler.operators(), whole_us, tensors=tensors)
 
 
 def load_model(runtime: str, message: dict[str, Any], data: bytes) -> Model:

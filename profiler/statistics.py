@@ -14,6 +14,8 @@ RESAMPLES = 999
 NORMAL_95 = 1.96
 """Standard deviations on either side of the mean that hold 95 % of a normal variable."""
 ROUNDING = 1e-9
+TRIMMED = 0.1
+"""Share of the readings that is left out at either end."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,10 @@ def relative_spread(medians: Sequence[float]) -> float:
         return math.inf
     low, middle, high = np.percentile(medians, [25, 50, 75])
     return float(1.57 * (high - low) / math.sqrt(len(medians)) / middle)
+
+
+def trimmed_mean(values: Sequence[float]) -> float:
+    """The mean without the extreme tenths: readings in whole units are averaged, hiccups are not."""
+    ordered = np.sort(np.array(values, np.float64))
+    cut = int(TRIMMED * len(ordered))
+    return float(ordered[cut : len(ordered) - cut].mean())

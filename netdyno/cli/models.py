@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,16 +45,32 @@ def profile_one(
     operators: bool,
     as_json: bool,
 ) -> None:
-    """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
+    """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table.
+
+    Raises:
+        MeasurementInvalid: the operators do not add up to the whole.
+    """
+    from netdyno.base.errors import MeasurementInvalid
     from netdyno.base.files import write_atomic
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
-    if operators:  # half of the budget is for them
-        method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
+    began, budget_s = time.monotonic(), method.budget_s or DEFAULT_BUDGET_S
+    if operators:  # half of the budget is for them, less what the whole takes beyond its own
+        method = replace(method, budget_s=budget_s / 2)
+    parts, why_not = None, ""
     with progress() as tell:
         whole = profile_model(artifact, device, settings, method, tell)
-        parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
-    document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(whole)}
+        if operators:
+            left_s = max(budget_s - (time.monotonic() - began), 0.1)
+            method = replace(method, budget_s=min(left_s, budget_s / 2))
+            parts, why_not = profile_parts(artifact, device, settings, method, tell, whole)
+    document = {
+        "model": artifact.name,
+        "sha256": artifact.sha256,
+        "device": device.id,
+        **asdict(whole),
+        "valid": True,
+    }
     if parts is not None:
         document |= asdict(parts)
     if out is not None:
@@ -64,19 +81,23 @@ def profile_one(
         say(f"no operators: {why_not}")
     if as_json:
         emit(document)
-        return
-    _print_whole(artifact, device, whole)
-    if parts is not None:
-        _print_operators(parts)
+    else:
+        _print_whole(artifact, device, whole)
+        if parts is not None:
+            _print_operators(parts)
+    if parts is not None and not parts.valid:
+        sums = f"its operators add up to {parts.covered:.0%} of an inference without the profiler"
+        raise MeasurementInvalid(f"{artifact.name}: {sums}, so their times are not to be trusted")
 
 
 def _print_whole(artifact: Artifact, device: Any, report: ModelReport) -> None:
-    from netdyno.base.units import format_bytes, format_ms
+    from netdyno.base.units import format_bytes, format_ms, format_ms_interval
 
+    interval = format_ms_interval(report.latency_ms, report.latency_ms_low, report.latency_ms_high)
     rows = [
         ("load", format_ms(report.load_ms)),
         ("first inference", format_ms(report.first_ms)),
-        ("median", f"{format_ms(report.latency_ms)} [{report.latency_ms_low:.4g}, {report.latency_ms_high:.4g}]"),
+        ("median", f"{format_ms(report.latency_ms)} {interval}".rstrip()),
     ]
     singles = {"minimum": report.latency_ms_min, "p90": report.latency_ms_p90, "p99": report.latency_ms_p99}
     rows += [(name, format_ms(value)) for name, value in singles.items() if value is not None]
@@ -100,10 +121,17 @@ def _print_operators(report: OperatorsReport) -> None:
     hidden = len(report.operators) - len(cells)
     more = f"; {hidden} smaller ones with --json" if hidden > 0 else ""
     count = len(report.operators)
+    macs = _total(report.macs / 1e6, "M MACs", report.macs_unknown, count)
+    say(f"{macs}, {_total(report.moved_bytes / 1e6, 'MB moved', report.moved_unknown, count)}")
     say(f"{count} operators add up to {report.covered:.0%} of an inference without the profiler{more}")
     if report.outside_delegate:
         parts = f" (it has {report.partitions} parts of the model)" if report.partitions else ""
         say(f"outside the delegate{parts}: {', '.join(report.outside_delegate)}")
+
+
+def _total(value: float, unit: str, unknown: int, count: int) -> str:
+    beside = f" without {unknown} of {count} operators, of which it is not known" if unknown else ""
+    return f"{value:.2f} {unit}{beside}"
 
 
 def compare(
@@ -111,7 +139,7 @@ def compare(
 ) -> None:
     """Measure models in the same shuffled rounds, and say which really differ from the first."""
     from netdyno.base.errors import InputError, MeasurementInvalid
-    from netdyno.base.units import format_ms
+    from netdyno.base.units import format_ms, format_ms_interval
     from netdyno.profiler.compare import compare_rows
     from netdyno.profiler.profile import profile_artifacts
     from netdyno.profiler.profiling import Profiling
@@ -139,8 +167,8 @@ def compare(
         return
     cells = []
     for name, row in table.networks.iterrows():
-        low, high = (format(float(row[end]), ".4g") for end in ("latency_ms_low", "latency_ms_high"))
-        cells.append((str(name), format_ms(float(row["latency_ms"])), f"[{low}, {high}]", str(row["samples"])))
+        middle, low, high = (float(row[f"latency_ms{end}"]) for end in ("", "_low", "_high"))
+        cells.append((str(name), format_ms(middle), format_ms_interval(middle, low, high), str(row["samples"])))
     print_table(("model", "median", "95 % interval", "samples"), cells)
     for change in changes:
         verdict = f"{change.fraction:+.1%}" if change.significant else "no difference beyond chance"
