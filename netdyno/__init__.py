@@ -232,7 +232,7 @@ def train(supernet: Supernet, data: str = "digits", out: str | Path | None = Non
         UnknownName: no such data set.
         InputError: the data does not fit the space, or ``out`` cannot be written.
     """
-    from netdyno.base.files import require_replaceable
+    from netdyno.base.folders import require_replaceable
     from netdyno.nas.data import load_data
     from netdyno.nas.supernets.store import OWN_FILES, save_supernet
     from netdyno.nas.supernets.train import Training, train_supernet

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.files import read_text, write_atomic
+from netdyno.base.files import read_text
+from netdyno.base.result import find_parts, reading, replace_result
 from netdyno.base.rows import read_rows
 from netdyno.profiler.layers import Layer, parse_layer
 from netdyno.profiler.samples import SAMPLES
@@ -66,7 +67,8 @@ class LookupTable:
 
     ``layers`` and ``networks`` have the columns :data:`COLUMNS`; what was not measured is NaN. ``samples`` are the
     medians of rounds that latencies stand on, ``windows`` what energies do; see :mod:`netdyno.profiler.samples` and
-    :mod:`netdyno.profiler.windows`. Either may be missing.
+    :mod:`netdyno.profiler.windows`. Either may be missing. ``edited`` says that files it was read from were changed
+    since it was saved.
     """
 
     name: str
@@ -75,6 +77,7 @@ class LookupTable:
     networks: pd.DataFrame = field(default_factory=lambda: empty_rows("genes"))
     samples: pd.DataFrame = field(default_factory=lambda: SAMPLES.frame([]))
     windows: pd.DataFrame = field(default_factory=lambda: WINDOWS.frame([]))
+    edited: bool = False
 
     def cost(self, space: GeneSpace, metric: str = "latency_ms") -> Cost:
         """The table as a cost on a space: look-ups of layers; of power, a model fitted to its networks.
@@ -125,15 +128,19 @@ class LookupTable:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise TableInvalid(f"table {self.name}: {problems[0]}{more}")
 
-    def save(self, path: Path) -> None:
-        """Write the table's files into a folder, each whole or not at all, the descriptor last.
+    def save(self, path: Path, others: Mapping[str, bytes] | None = None) -> None:
+        """Write the table's files into a folder, and ``others`` by name; what a table there had is replaced as one.
 
         Raises:
             InputError: the folder cannot be written.
         """
-        resources = [*SAMPLES.write(path, self.samples), *WINDOWS.write(path, self.windows)]
+        files, resources = dict(others or {}), []
+        for resource, frame in ((SAMPLES, self.samples), (WINDOWS, self.windows)):
+            if not frame.empty:
+                files[resource.path] = resource.content(frame)
+                resources.append(resource.entry())
         for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
-            write_atomic(path / f"{name}.csv", rows.to_csv(index_label=index, lineterminator="\n"))
+            files[f"{name}.csv"] = rows.to_csv(index_label=index, lineterminator="\n").encode()
             resources.append(_resource(name, index))
         descriptor = {
             "name": self.name,
@@ -141,7 +148,7 @@ class LookupTable:
             "resources": resources,
             "conditions": _finite(self.conditions),
         }
-        write_atomic(path / DESCRIPTOR, json.dumps(descriptor, indent=2, sort_keys=True, allow_nan=False) + "\n")
+        replace_result(path, DESCRIPTOR, descriptor, files, former=(SAMPLES.path, WINDOWS.path))
 
 
 def parse_row(key: str) -> RowName:
@@ -195,15 +202,22 @@ def load_table(path: Path) -> LookupTable:
     """
     if not os.path.isdir(path):
         raise InputError(f"{path}: no table here; a table is a folder with {DESCRIPTOR}")
-    try:
-        descriptor = json.loads(read_text(path / DESCRIPTOR))
-        name, conditions = descriptor["name"], descriptor["conditions"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
-    if not isinstance(name, str) or not isinstance(conditions, dict):
-        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
-    layers, networks = _read_csv(path / "layers.csv", "layer"), _read_csv(path / "networks.csv", "genes")
-    return LookupTable(name, conditions, layers, networks, SAMPLES.read(path), WINDOWS.read(path))
+    with reading(path):
+        try:
+            descriptor = json.loads(read_text(path / DESCRIPTOR))
+            name, conditions = descriptor["name"], descriptor["conditions"]
+            parts = find_parts(path, descriptor)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
+        if not isinstance(name, str) or not isinstance(conditions, dict):
+            raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
+        layers, networks = (
+            _read_csv(parts.path(f"{name}.csv") or path / f"{name}.csv", index)
+            for name, index in (("layers", "layer"), ("networks", "genes"))
+        )
+        samples, windows = (resource.read(parts.path(resource.path)) for resource in (SAMPLES, WINDOWS))
+    parts.tell()
+    return LookupTable(name, conditions, layers, networks, samples, windows, bool(parts.edited))
 
 
 def _read_csv(path: Path, index: str) -> pd.DataFrame:

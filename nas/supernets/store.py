@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic, read_text, require_replaceable
+from netdyno.base.files import read_text
+from netdyno.base.folders import folder_atomic, require_replaceable
 from netdyno.base.registry import Registry, require
 from netdyno.nas.space import Space, make_space
 from netdyno.nas.state import read_state

@@ -20,7 +20,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a supernet by sampling subnets."""
-    from netdyno.base.files import require_replaceable, require_writable
+    from netdyno.base.files import require_writable
+    from netdyno.base.folders import require_replaceable
     from netdyno.base.registry import require
     from netdyno.nas.data import load_data
     from netdyno.nas.space import parse_space
