@@ -70,7 +70,7 @@ class Visit:
 
 
 class Journal(Closing):
-    """The readings of one profiling run; a context manager.
+    """The readings of one profiling run, in memory alone without a ``path``; a context manager.
 
     ``conditions`` say what is measured and how: a journal of other conditions is never continued.
 
@@ -78,14 +78,15 @@ class Journal(Closing):
         InputError: the file is no journal, belongs to other conditions, or the folder cannot be written.
     """
 
-    def __init__(self, path: Path, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
+    def __init__(self, path: Path | None, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.path = path
-        make_folder(path.parent)
+        if path is not None:
+            make_folder(path.parent)
         with self._errors():
-            if fresh:
+            if fresh and path is not None:
                 for suffix in SIDE_FILES:
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
         try:
             self._prepare()
             self._claim(json.dumps(conditions, sort_keys=True))

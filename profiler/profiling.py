@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from netdyno.base.artifact import Artifact
@@ -20,8 +19,8 @@ from netdyno.profiler.journal import Journal, Visit
 from netdyno.profiler.measure import Bench, Method
 from netdyno.profiler.slowdown import levelled
 from netdyno.profiler.statistics import estimate
+from netdyno.profiler.table import JOURNAL
 
-JOURNAL = "journal.sqlite"
 DEFAULT_METHOD = Method()
 SLOW = 1.05
 """How many times as slow as usual a device may be until it is told of."""
@@ -78,13 +77,12 @@ class Profiling:
         conditions = describe(self.device, self.settings, subject, self.batch)
         self.device.hold()  # nobody else may write the journal, or load the device, from here on
         before = dict(self.device.state())
-        with TemporaryDirectory() as scratch:
-            path = (self.out or Path(scratch)) / JOURNAL
-            with Journal(path, conditions, fresh=self.fresh) as journal:
-                Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()
-                rows, used = _rows(journal, candidates, self.method.least_rounds)
-                windows = journal.energies()
-                flags = Counter(journal.flags().values())
+        path = None if self.out is None else self.out / JOURNAL
+        with Journal(path, conditions, fresh=self.fresh) as journal:
+            Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()
+            rows, used = _rows(journal, candidates, self.method.least_rounds)
+            windows = journal.energies()
+            flags = Counter(journal.flags().values())
         states = {
             "method": asdict(self.method),
             "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),

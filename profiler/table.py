@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from netdyno.profiler.cost.cost import Cost, GeneSpace, LayerCost
 
 DESCRIPTOR = "datapackage.json"
+JOURNAL = "journal.sqlite"
 DESCRIPTIONS = {
     "latency_ms": "median latency of one inference",
     "latency_ms_low": "lower end of its 95 % interval",
@@ -149,6 +150,17 @@ class LookupTable:
             "conditions": _finite(self.conditions),
         }
         replace_result(path, DESCRIPTOR, descriptor, files, former=(SAMPLES.path, WINDOWS.path))
+
+
+def is_measured(path: Path) -> bool:
+    """True where a folder holds a table that was measured, or readings of one, and not one that was imported."""
+    if os.path.lexists(path / JOURNAL):
+        return True
+    try:
+        conditions = json.loads(read_text(path / DESCRIPTOR))["conditions"]
+    except (InputError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return isinstance(conditions, dict) and "versions" in conditions
 
 
 def parse_row(key: str) -> RowName:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from netdyno.cli.console import Data, Json, emit, print_table, progress, say
+from netdyno.cli.resuming import resumable
 
 
 def cascade(
@@ -51,7 +52,7 @@ def cascade(
     cost = choose_metric(table, metric)
     if not metric and cost == "latency_ms":
         say("the table has no energy: cascades cost latency")
-    with progress() as tell:
+    with resumable(), progress() as tell:
         cascades = Cascades(
             chosen, table, out, metric=cost, data=data, training=accuracy, server=where, progress=tell
         )

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from netdyno.cli.console import Json, emit, print_table, progress, say
+from netdyno.cli.resuming import resumable
 
 
 def ensemble(
@@ -39,7 +40,7 @@ def ensemble(
     from netdyno.ensembles import BUNDLE, ENSEMBLES, Scenario, form_ensembles
 
     scenario = Scenario(cast(Voting, voting), cast(Together, latency))
-    with progress() as tell:
+    with resumable(), progress() as tell:
         formed, front = form_ensembles(loaded, out, pool, scenario, evaluations, seed, tell)
     if not -len(front) <= point < len(front):
         raise InputError(f"{out / ENSEMBLES} has {len(front)} ensembles, none at {point}")

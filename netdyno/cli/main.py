@@ -16,10 +16,10 @@ from typer.exceptions import TyperException
 
 from netdyno.base.errors import InputError, NetdynoError
 from netdyno.cli import cascade, compare, demo, devices, ensemble, export, fit, profile, report, search, table, train
+from netdyno.cli.resuming import take_promise
 
 OUR_FAULT = 70
 INTERRUPTED = 130
-RESUMABLE = {"cascade", "demo", "ensemble", "profile", "search"}
 
 app = typer.Typer(
     name="netdyno",
@@ -98,9 +98,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _interrupted(words: Sequence[str]) -> int:
-    message = "interrupted"
-    if RESUMABLE.intersection(words[:1]):
-        message += "; the same command goes on where it stopped"
+    message = "; ".join(filter(None, ("interrupted", take_promise())))
     return _fail(message, INTERRUPTED, words, {})
 
 

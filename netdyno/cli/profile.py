@@ -10,6 +10,7 @@ import typer
 
 from netdyno.cli import models
 from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.resuming import how_to_go_on, resumable
 from netdyno.cli.sustained import profile_sustained
 
 if TYPE_CHECKING:
@@ -60,7 +61,13 @@ def profile(
         bool, typer.Option(help="Of a space: calibrate on some whole networks, and state the error on others.")
     ] = True,
     out: Annotated[Path | None, typer.Option(help="Folder for the result; a table's default: NAME here.")] = None,
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Go on from --out, or discard it.")] = True,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--fresh",
+            help="Go on from the readings in the folder, the default, or discard them; a single model keeps none.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a space's layers into a lookup table, or a model operator by operator, or models against each other."""
@@ -74,6 +81,7 @@ def profile(
     from netdyno.profiler.energy import require_meter
     from netdyno.profiler.measure import Method, check_metrics
     from netdyno.profiler.profiling import choose_runtime
+    from netdyno.profiler.table import JOURNAL
 
     # A budget is what the user waits for, this process's start included.
     seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
@@ -87,6 +95,14 @@ def profile(
             (batch != 1, "--batch is for spaces; give a model its --input-shape"),
             ("energy" in measured, "--metrics energy is for spaces"),
             (sustained and len(targets) > 1, "--sustained is for one model"),
+            (
+                resume is not None and (len(targets) == 1 or out is None),
+                "--resume and --fresh are for spaces, and for several models with --out",
+            ),
+            (
+                len(targets) == 1 and out is not None and (out / JOURNAL).exists(),
+                f"{out}: holds the readings of a space or of several models; choose another --out",
+            ),
         ):
             if given:
                 raise InputError(why)
@@ -99,7 +115,7 @@ def profile(
             elif len(artifacts) == 1:
                 models.profile_one(artifacts[0], opened, settings, method, out, operators, as_json)
             else:
-                models.compare(artifacts, opened, settings, method, out, as_json)
+                models.compare(artifacts, opened, settings, method, out, resume is False, as_json)
         return
     if len(targets) > 1:
         raise InputError("one space at a time; several targets are models to compare")
@@ -111,7 +127,7 @@ def profile(
     with open_device(device, **options) as opened:
         if method.energy_windows:
             require_meter(opened, replace(settings, runtime=choose_runtime(opened, settings)[0]))
-        _profile_space(space, opened, settings, batch, method, networks, out, not resume, as_json)
+        _profile_space(space, opened, settings, batch, method, networks, out, resume is False, as_json)
 
 
 def device_options(runner: str, fetch: bool) -> dict[str, Any]:
@@ -155,7 +171,8 @@ def _profile_space(
     from netdyno.nas.space import format_space
     from netdyno.profiler.plan import NO_NETWORKS, Networks
     from netdyno.profiler.profile import profile_space
-    from netdyno.profiler.profiling import JOURNAL, Profiling, choose_runtime
+    from netdyno.profiler.profiling import Profiling, choose_runtime
+    from netdyno.profiler.table import JOURNAL
 
     runtime, _ = choose_runtime(device, settings)
     where = re.sub(r"[^\w.-]", "-", device.id)
@@ -163,13 +180,13 @@ def _profile_space(
     apart += f"-{settings.cores}" if settings.cores else ""
     folder = require_writable(out or Path(f"{space.name}-{where}-{runtime}-{apart}"))
     try:
-        with progress() as tell:
+        with resumable(fresh=fresh), progress() as tell:
             run = Profiling(device, settings, method, folder, fresh, batch, tell)
             measured = Networks() if networks else NO_NETWORKS
             table = profile_space(space, run, subject=format_space(space), networks=measured)
     except DeviceError:
         if (folder / JOURNAL).exists():
-            say(f"what was measured is kept in {folder}; the same command goes on where it stopped")
+            say(f"what was measured is kept in {folder}; {how_to_go_on(fresh)}")
         raise
     from netdyno.report.validation import error_lines
 

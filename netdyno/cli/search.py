@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netdyno.cli.console import Data, Json, emit, print_table, progress, say
+from netdyno.cli.resuming import resumable
 
 if TYPE_CHECKING:
     from netdyno.nas.search.front import Front
@@ -85,20 +86,23 @@ def search(
             path.unlink()
     with progress() as tell:
         targets = Targets(chosen, table, accuracy, seed, tell, data, out / NETWORKS)
-        front = run_search(
-            chosen,
-            [targets.objective(name) for name in names],
-            method,
-            evaluations,
-            seed,
-            tell,
-            constraints=[targets.constraint(text) for text in limits],
-            start=first,
-            journal=out / JOURNAL,
-            identity={**targets.identity(), "start": None if first is None else first.tolist()},
-            limit_s=limit_s,
-            **options,
-        )
+        objectives = [targets.objective(name) for name in names]
+        constraints = [targets.constraint(text) for text in limits]
+        with resumable(fresh=fresh):
+            front = run_search(
+                chosen,
+                objectives,
+                method,
+                evaluations,
+                seed,
+                tell,
+                constraints=constraints,
+                start=first,
+                journal=out / JOURNAL,
+                identity={**targets.identity(), "start": None if first is None else first.tolist()},
+                limit_s=limit_s,
+                **options,
+            )
     descriptor: dict[str, Any] = {
         "method": method,
         "settings": options,
@@ -158,7 +162,7 @@ def _descend(
     from netdyno.tuning import run_tuning
 
     run = run_tuning if "tune" in options else run_descent
-    with progress() as tell:
+    with resumable(fresh=fresh), progress() as tell:
         task = make_task(space, method, table, data=data, constraints=limits, seed=seed)
         found = run(task, out, options, fresh=fresh, progress=tell)
     say(f"{found.metric} {found.cost:.4g}, {found.accuracy_pct:.1f} % on {data}'s validation images -> {out}")

@@ -39,7 +39,8 @@ def show(
     table = load_table(path)
     if as_json:
         layers, networks = (rows.reset_index().to_dict("records") for rows in (table.layers, table.networks))
-        emit({"name": table.name, "conditions": table.conditions, "layers": layers, "networks": networks})
+        known = {"name": table.name, "edited": table.edited, "conditions": table.conditions}
+        emit(known | {"layers": layers, "networks": networks})
         return
     say(f"{table.name}: {len(table.layers)} layers, {len(table.networks)} networks")
     for name, value in table.conditions.items():
@@ -76,7 +77,7 @@ def check(
         raise InputError("--fail-on, --markdown and --junit need a baseline: --against TABLE")
     table = load_table(path)
     problems = [*table.problems(), *_uncovered(table)]
-    document: dict[str, Any] = {"table": str(path), "problems": problems}
+    document: dict[str, Any] = {"table": str(path), "edited": table.edited, "problems": problems}
     lines = list(problems)
     if against is not None:
         limits = [parse_limit(text) for text in fail_on or [DEFAULT_LIMIT]]
@@ -172,7 +173,8 @@ def list_tables(
     root = folder or shipped_tables()
     found = [(path.parent, load_table(path.parent)) for path in sorted(root.glob(f"*/{DESCRIPTOR}"))]
     if as_json:
-        emit({"tables": [{"path": str(p), "name": t.name, "layers": len(t.layers)} for p, t in found]})
+        known = [{"path": str(p), "name": t.name, "layers": len(t.layers), "edited": t.edited} for p, t in found]
+        emit({"tables": known})
         return
     say(f"{len(found)} tables in {root}")
     if found:
@@ -187,11 +189,14 @@ def import_command(
     device: Annotated[str, typer.Option(help="Which of the file's devices, if it has several.")] = "",
     runtime: Annotated[str, typer.Option(help="Which of the file's runtimes.")] = "",
     precision: Annotated[str, typer.Option(help="Which of the file's precisions.")] = "",
+    replace: Annotated[bool, typer.Option("--replace", help="Even if the folder's table was measured.")] = False,
     as_json: Json = False,
 ) -> None:
     """Turn another project's table, or a profile of a whole model, into a table of ours."""
     from netdyno.profiler.formats import Choice, import_table
 
+    if not replace:
+        _require_unmeasured(out, "--replace it")
     table = import_table(path, format, Choice(device, runtime, precision))
     table.check()
     table.save(out)
@@ -231,12 +236,22 @@ def fetch(
     from netdyno.base.files import require_writable
     from netdyno.profiler.formats.fetch import fetch_table
 
+    _require_unmeasured(out or Path(name), "move it away")
     folder = require_writable(out or Path(name))
     table = fetch_table(name)
     table.save(folder)
     say(f"{len(table.layers)} layers -> {folder}")
     if as_json:
         emit({"table": str(folder), "name": table.name, "layers": len(table.layers)})
+
+
+def _require_unmeasured(folder: Path, remedy: str) -> None:
+    """Keep measured tables from being replaced by accident."""
+    from netdyno.base.errors import InputError
+    from netdyno.profiler.table import is_measured
+
+    if is_measured(folder):
+        raise InputError(f"{folder}: holds a table that was measured; choose another --out, or {remedy}")
 
 
 def _flat(value: Any) -> str:
