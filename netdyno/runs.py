@@ -63,24 +63,21 @@ MEASURED_COLUMNS = {
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that was read: ``measured`` has :data:`MEASURED_COLUMNS`, or is empty; ``parts`` are its files."""
+    """A run folder that was read: ``measured`` has :data:`MEASURED_COLUMNS`, or is empty.
+
+    ``history`` is what a differentiable search saw, step by step: loss, expected runtime, runtime, penalty. ``leads``
+    are how far each part of a layer was ahead of being left out: layer, part, lead. Of other searches they are empty.
+    ``edited`` says that files it was read from were changed since they were written.
+    """
 
     path: Path
     descriptor: dict[str, Any]
     space: Space
     front: Front
     measured: pd.DataFrame
-    parts: Parts
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """What a differentiable search saw, step by step: loss, expected runtime, runtime, penalty; else empty."""
-        return read_numbers(self.parts.path(HISTORY), ("loss", "expected", "runtime", "penalty"))
-
-    @property
-    def leads(self) -> pd.DataFrame:
-        """How far each part of a layer was ahead of being left out: layer, part, lead; else empty."""
-        return read_numbers(self.parts.path(LEADS), ("lead",), ("layer", "part"))
+    history: pd.DataFrame
+    leads: pd.DataFrame
+    edited: bool
 
     @property
     def winners(self) -> pd.DataFrame:
@@ -143,9 +140,12 @@ def load_run(path: Path) -> Run:
             names = ", ".join(front.objectives)
             raise InputError(f"{path}: {FRONT} is of {names}, which {DESCRIPTOR} is not; search again")
         growth = read_numbers(parts.path(GROWTH), ("evaluations", *front.objectives))
+        front = replace(front, growth=growth.to_numpy(float))
         measured = _load_measured(parts.path(MEASURED))
+        history = read_numbers(parts.path(HISTORY), ("loss", "expected", "runtime", "penalty"))
+        leads = read_numbers(parts.path(LEADS), ("lead",), ("layer", "part"))
     parts.tell()
-    return Run(path, descriptor, space, replace(front, growth=growth.to_numpy(float)), measured, parts)
+    return Run(path, descriptor, space, front, measured, history, leads, bool(parts.edited))
 
 
 def _load_measured(path: Path | None) -> pd.DataFrame:
