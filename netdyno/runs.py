@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,14 +26,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_text, write_atomic
-from netdyno.base.rows import read_rows
+from netdyno.base.files import is_there, write_atomic
+from netdyno.base.rows import read_rows, stream_rows
 from netdyno.nas.pareto import non_dominated
 from netdyno.nas.search.front import Front, load_front
 from netdyno.nas.space import Space, make_space
 
 DESCRIPTOR = "run.json"
+SCHEMA = 1
 FRONT = "front.csv"
 GROWTH = "growth.csv"
 JOURNAL = "journal.sqlite"
@@ -103,7 +107,7 @@ def write_run(path: Path, descriptor: dict[str, Any], front: Front) -> None:
     columns = ["evaluations", *front.objectives]
     growth = pd.DataFrame(front.growth.reshape(-1, len(columns)), columns=columns).astype({"evaluations": int})
     write_atomic(path / GROWTH, growth.to_csv(index=False, lineterminator="\n"))
-    write_atomic(path / DESCRIPTOR, json.dumps({"space": space, **descriptor}, indent=2) + "\n")
+    write_atomic(path / DESCRIPTOR, json.dumps({"schema": SCHEMA, "space": space, **descriptor}, indent=2) + "\n")
 
 
 def write_measured(path: Path, rows: pd.DataFrame) -> None:
@@ -121,12 +125,13 @@ def load_run(path: Path) -> Run:
     Raises:
         InputError: no run there, or a file of it that cannot be understood.
     """
-    if not (path / DESCRIPTOR).is_file():
+    if not is_there(path / DESCRIPTOR):
         raise InputError(f"{path}: no run here; a run is a folder with {DESCRIPTOR}, as netdyno search writes it")
+    descriptor = read_document(path / DESCRIPTOR)
+    require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
     try:
-        descriptor = json.loads(read_text(path / DESCRIPTOR))
         space = make_space(**descriptor["space"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a run: {error}") from error
     front = load_front(path / FRONT, space)
     front = replace(front, growth=read_numbers(path / GROWTH, ("evaluations", *front.objectives)).to_numpy(float))
@@ -134,7 +139,7 @@ def load_run(path: Path) -> Run:
 
 
 def _load_measured(path: Path) -> pd.DataFrame:
-    rows = read_rows(path, list(MEASURED_COLUMNS)) if path.exists() else []
+    rows = read_rows(path, list(MEASURED_COLUMNS)) if is_there(path) else []
     try:
         return pd.DataFrame(rows, columns=list(MEASURED_COLUMNS), dtype=str).astype(MEASURED_COLUMNS)
     except (ValueError, OverflowError) as error:
@@ -147,14 +152,19 @@ def read_numbers(path: Path, columns: Sequence[str], names: Sequence[str] = ()) 
     Raises:
         InputError: as of :func:`netdyno.base.rows.read_rows`, or a cell that is not a finite number.
     """
-    rows = read_rows(path, [*names, *columns]) if path.exists() else []
+    found, texts = {name: array("d") for name in columns}, {name: list[str]() for name in names}
     try:
-        numbers = {name: np.array([float(row[name]) for row in rows]) for name in columns}
+        for row in stream_rows(path, [*names, *columns]) if is_there(path) else ():
+            for name, column in found.items():
+                column.append(float(row[name]))
+            for name, text in texts.items():
+                text.append(sys.intern(row[name][:LONGEST]))
     except ValueError as error:
         raise InputError(f"{path}: not what belongs there: {error}") from error
+    numbers = {name: np.asarray(column) for name, column in found.items()}
     if not all(np.isfinite(column).all() for column in numbers.values()):
         raise InputError(f"{path}: holds values that are not finite")
-    return pd.DataFrame({**numbers, **{name: [row[name][:LONGEST] for row in rows] for name in names}})
+    return pd.DataFrame({**numbers, **texts})
 
 
 def spread(front: Front, n: int) -> list[int]:

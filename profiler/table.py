@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.files import read_text, write_atomic
-from netdyno.base.rows import read_rows
+from netdyno.base.files import write_atomic
+from netdyno.base.rows import stream_rows
 from netdyno.profiler.layers import Layer, parse_layer
 from netdyno.profiler.samples import SAMPLES
 from netdyno.profiler.windows import WINDOWS
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from netdyno.profiler.cost.cost import Cost, GeneSpace, LayerCost
 
 DESCRIPTOR = "datapackage.json"
+SCHEMA = 1
+MOST_ROWS = 200_000
+"""Rows of a table's layers, or of its networks."""
 DESCRIPTIONS = {
     "latency_ms": "median latency of one inference",
     "latency_ms_low": "lower end of its 95 % interval",
@@ -137,6 +141,7 @@ class LookupTable:
             resources.append(_resource(name, index))
         descriptor = {
             "name": self.name,
+            "schema": SCHEMA,
             "profile": "tabular-data-package",
             "resources": resources,
             "conditions": _finite(self.conditions),
@@ -195,11 +200,9 @@ def load_table(path: Path) -> LookupTable:
     """
     if not os.path.isdir(path):
         raise InputError(f"{path}: no table here; a table is a folder with {DESCRIPTOR}")
-    try:
-        descriptor = json.loads(read_text(path / DESCRIPTOR))
-        name, conditions = descriptor["name"], descriptor["conditions"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
+    descriptor = read_document(path / DESCRIPTOR)
+    require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
+    name, conditions = descriptor.get("name"), descriptor.get("conditions")
     if not isinstance(name, str) or not isinstance(conditions, dict):
         raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
     layers, networks = _read_csv(path / "layers.csv", "layer"), _read_csv(path / "networks.csv", "genes")
@@ -208,7 +211,7 @@ def load_table(path: Path) -> LookupTable:
 
 def _read_csv(path: Path, index: str) -> pd.DataFrame:
     rows: dict[str, dict[str, Any]] = {}
-    for row in read_rows(path, (index, *COLUMNS)):
+    for row in stream_rows(path, (index, *COLUMNS), MOST_ROWS):
         key = row[index]
         if key in rows:
             raise InputError(f"{path}: {key!r} stands there twice")
