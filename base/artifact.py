@@ -8,6 +8,10 @@ from functools import cached_property
 from pathlib import Path
 
 from netdyno.base.errors import InputError
+from netdyno.base.files import read_bytes
+
+LARGEST_MODEL = 2**31 - 1
+"""Bytes of a model file that is held in memory; protobuf and FlatBuffers address no more."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,7 @@ def read_artifact(path: Path, formats: tuple[str, ...] = ("onnx", "tflite")) -> 
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in formats:
         raise InputError(f"{path}: not a model file; expected one of {', '.join('.' + f for f in formats)}")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}", artifact=str(path)) from error
+    data = read_bytes(path, LARGEST_MODEL)
     if not data:
         raise InputError(f"{path}: the file is empty", artifact=str(path))
     return Artifact(data=data, format=suffix, name=path.stem)

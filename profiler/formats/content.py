@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from netdyno.base.documents import parse_json
 from netdyno.base.errors import InputError
 from netdyno.base.files import read_bytes
 
 LARGEST_FILE = 64 * 1024 * 1024
+MOST_EVENTS = 500_000
+"""Names, values and brackets of a YAML file; each takes up to a kilobyte of memory."""
 LARGEST_NUMBER = 1e12
 """In a file's own unit: ms would be decades, and MB still are a number of bytes that 64 bits hold."""
 # Of all that YAML can say these files use text alone: no tags, no merging, and numbers are read here.
@@ -24,9 +26,7 @@ def read_content(path: Path) -> bytes:
     Raises:
         InputError: it cannot be read, or is larger.
     """
-    if path.is_file() and path.stat().st_size > LARGEST_FILE:
-        raise InputError(f"{path}: larger than any such file")
-    return read_bytes(path)
+    return read_bytes(path, LARGEST_FILE)
 
 
 def read_decoded(path: Path) -> str:
@@ -45,13 +45,9 @@ def read_json(path: Path) -> Any:
     """A file's JSON value.
 
     Raises:
-        InputError: it cannot be read, or is not JSON.
+        InputError: it cannot be read, is not JSON, or larger or more deeply nested than such files are.
     """
-    text = read_decoded(path)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON: {error}") from error
+    return parse_json(read_content(path), str(path))
 
 
 def read_yaml(path: Path, deepest: int) -> dict[str, Any]:
@@ -63,7 +59,9 @@ def read_yaml(path: Path, deepest: int) -> dict[str, Any]:
     text = read_decoded(path)
     try:
         depth = 0
-        for event in yaml.parse(text, Loader=_LOADER):  # the library's loader crashes on very deep files
+        for number, event in enumerate(yaml.parse(text, Loader=_LOADER)):  # its loader crashes on very deep files
+            if number > MOST_EVENTS:
+                raise InputError(f"{path}: holds more than {MOST_EVENTS} values, which no such file does")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > deepest or isinstance(event, yaml.AliasEvent):
                 raise InputError(f"{path}: nested too deeply for such a file, or aliased")

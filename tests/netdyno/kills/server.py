@@ -1,8 +1,8 @@
 """Runs commands in forks of itself, each to be killed in place of one of its changes to files.
 
 A request is a line of JSON: ``words`` of the command, the working folder ``cwd``, the number ``at`` of the change (0:
-none), the folder ``tmp`` for temporary files. The answer says how it ended, and, unless it was killed, how many changes
-there were and at which of them its first two readings and its last one had been kept.
+none), the folder ``tmp`` for temporary files. The answer says how it ended, and, unless it was killed, how many
+changes there were and at which of them its first two readings and its last one had been kept.
 """
 
 from __future__ import annotations
