@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -122,7 +123,7 @@ def _sync_tree(folder: Path) -> None:
     """Have a folder's files reach the disk, and the names in it."""
     for place, _, names in os.walk(folder):
         for name in names:
-            with open_regular(Path(place, name), follow_links=False) as file:
+            with open_regular(Path(place, name), sys.maxsize, follow_links=False) as file:
                 os.fsync(file.fileno())
         sync_folder(Path(place))
 
