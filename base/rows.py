@@ -27,7 +27,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             content = file.read(LARGEST_FILE + 1)
         if len(content) > LARGEST_FILE:
             raise InputError(f"{path}: larger than any file of ours")
-        header, *lines = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+        header, *lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zlib.error, csv.Error) as error:
