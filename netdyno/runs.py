@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ GROWTH = "growth.csv"
 JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
 NETWORKS = "networks"
+TRAINED = "network.json"
+"""What the folder of a trained network is known by."""
 HISTORY, LEADS = "descent.csv", "leads.csv"
 CASCADES, MEMBERS, THRESHOLDS = "cascades.csv", "members.csv", "thresholds.csv"
 BUNDLES = "bundles"
@@ -89,6 +92,24 @@ class Run:
         """The folder that the descriptor names, relative to the run: ``table``, ``supernet`` or ``networks``."""
         value = self.descriptor.get(name)
         return self.path / value if isinstance(value, str) else None
+
+
+def forget_search(path: Path) -> None:
+    """Delete what a search goes on from: its journal, and the networks that it trained; nothing else in the folder.
+
+    Raises:
+        InputError: something of it cannot be deleted.
+    """
+    networks = path / NETWORKS
+    try:
+        for file in path.glob(f"{JOURNAL}*"):
+            file.unlink()
+        for each in [] if networks.is_symlink() else networks.glob(f"*/{TRAINED}"):
+            shutil.rmtree(each.parent)
+        if networks.is_dir() and not any(networks.iterdir()):
+            networks.rmdir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be forgotten: {error.strerror}") from error
 
 
 def write_run(path: Path, descriptor: dict[str, Any], front: Front) -> None:
