@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
@@ -41,6 +42,8 @@ GROWTH = "growth.csv"
 JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
 NETWORKS = "networks"
+TRAINED = "network.json"
+"""What the folder of a trained network is known by."""
 HISTORY, LEADS = "descent.csv", "leads.csv"
 CASCADE, CASCADES, MEMBERS, THRESHOLDS = "cascade.json", "cascades.csv", "members.csv", "thresholds.csv"
 BUNDLES = "bundles"
@@ -91,6 +94,24 @@ class Run:
         """The folder that the descriptor names, relative to the run: ``table``, ``supernet`` or ``networks``."""
         value = self.descriptor.get(name)
         return self.path / value if isinstance(value, str) else None
+
+
+def forget_search(path: Path) -> None:
+    """Delete what a search goes on from: its journal, and the networks that it trained; nothing else in the folder.
+
+    Raises:
+        InputError: something of it cannot be deleted.
+    """
+    networks = path / NETWORKS
+    try:
+        for file in path.glob(f"{JOURNAL}*"):
+            file.unlink()
+        for each in [] if networks.is_symlink() else networks.glob(f"*/{TRAINED}"):
+            shutil.rmtree(each.parent)
+        if networks.is_dir() and not any(networks.iterdir()):
+            networks.rmdir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be forgotten: {error.strerror}") from error
 
 
 def write_run(

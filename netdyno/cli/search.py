@@ -39,7 +39,9 @@ def search(
     ] = None,
     start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
     data: Data = "digits",
-    evaluations: Annotated[int, typer.Option(min=1, help="Architectures to evaluate.")] = 100_000,
+    evaluations: Annotated[
+        int | None, typer.Option(min=1, help="Architectures to evaluate; default: 100,000.")
+    ] = None,
     budget: Annotated[str, typer.Option(help="Time for it, e.g. 10min; by default as long as it takes.")] = "",
     seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier search left in the folder.")] = False,
@@ -56,7 +58,7 @@ def search(
     from netdyno.nas.search import search as run_search
     from netdyno.nas.search.differentiable import FORMULATIONS
     from netdyno.nas.space import parse_space
-    from netdyno.runs import JOURNAL, NETWORKS, write_run
+    from netdyno.runs import JOURNAL, NETWORKS, forget_search, write_run
     from netdyno.targets import Targets, split_constraint, trains
 
     chosen = parse_space(space)
@@ -66,7 +68,7 @@ def search(
     options = _settings(setting or [])
     if method in FORMULATIONS.names():
         chosen_too = {"--accuracy": accuracy, "--start": start, "--objective": objective, "--budget": budget}
-        for name, given in chosen_too.items():
+        for name, given in {**chosen_too, "--evaluations": evaluations}.items():
             if given:
                 raise InputError(f"{method} trains what it finds, in --set steps=N: leave {name} out")
         if table is None:
@@ -82,8 +84,7 @@ def search(
     first = None if start is None else _front_of(start, chosen)
     require_writable(out)
     if fresh:
-        for path in out.glob(f"{JOURNAL}*"):
-            path.unlink()
+        forget_search(out)
     with progress() as tell:
         targets = Targets(chosen, table, accuracy, seed, tell, data, out / NETWORKS)
         objectives = [targets.objective(name) for name in names]
@@ -93,7 +94,7 @@ def search(
                 chosen,
                 objectives,
                 method,
-                evaluations,
+                evaluations or 100_000,
                 seed,
                 tell,
                 constraints=constraints,

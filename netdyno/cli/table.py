@@ -205,8 +205,11 @@ def import_command(
     say(f"{counts['layers']} layers, {counts['networks']} networks -> {out}")
     if refused:
         say(f"{refused} of them are no measurements and not valid: their rows say why")
+    left_out = [str(line) for line in table.conditions.get("left_out", [])]
+    for line in left_out:
+        say(f"left out: {line}")
     if as_json:
-        emit({"table": str(out), "name": table.name, **counts})
+        emit({"table": str(out), "name": table.name, **counts, "left_out": left_out})
 
 
 @app.command()
