@@ -81,8 +81,9 @@ class AgentDevice(WorkerDevice):
         """A process of the agent for a runtime."""
         if settings.cores:
             raise InputError(f"{self.id}: cores are chosen on phones only", device=self.id)
+        limit = (f"limit={settings.memory_limit_bytes}",) if settings.memory_limit_bytes else ()
         gpu = (self.gpu,) if self.gpu else ()
-        return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *gpu)
+        return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *limit, *gpu)
 
     def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Have a worker load an artifact."""
