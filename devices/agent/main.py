@@ -139,6 +139,9 @@ def _tell_death(child: int, sink: int) -> int:
 def main(kind: str, *arguments: str) -> None:
     """Be of one kind until the other end is gone. Only frames go to standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault(
+        "ORT_DISABLE_TELEMETRY", "1"
+    )  # before anything imports ONNX Runtime, which leaves files else
     sink = os.dup(1)
     os.dup2(2, 1)
     if kind == "control":
