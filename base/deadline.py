@@ -16,8 +16,8 @@ from contextvars import ContextVar
 
 GRACE_S = 1.0
 """What an answer may take once the deadline has passed, so that sessions and processes can still be closed."""
-SPARE_S = 2.0
-"""How far an inference that was begun in time may outlast a budget before it counts as hung."""
+SPARE_S = 3.0
+"""How far a process's start, or an inference begun in time, may outlast a budget before it counts as hung."""
 
 
 _END: ContextVar[float] = ContextVar("deadline", default=math.inf)

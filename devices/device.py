@@ -171,6 +171,13 @@ class Device(Closing):
             text = f"{self.id}: {settings.threads} threads, where no more than {usable} CPUs may be used"
             raise InputError(text, device=self.id)
 
+    def start(self, settings: Settings) -> None:
+        """Start what runs models under these settings, if they name a runtime; :meth:`open` would do so too.
+
+        Raises:
+            DeviceError: it does not start.
+        """
+
     @abstractmethod
     def hold(self) -> None:
         """Keep other users out from now on; :meth:`open` does so too, :meth:`close` lets them in.

@@ -31,6 +31,8 @@ WINDOW_VISIT_S = 0.1
 MOST_IN_A_CALL = 100_000
 TOGETHER_S = 1.0
 """For how long candidates are visited together: between two such stretches the clock is looked at."""
+LEAST_PATIENCE_S = 2.5
+"""How long a candidate may be silent however little of a budget is left."""
 WRAP_UP_S = 0.004
 """What a row takes after it was measured."""
 
@@ -171,8 +173,10 @@ class Bench:
                 continue
             if not self._ready(name):
                 self._visit(together)
-                with self._survive(name), self._patient(name):
-                    self._make_ready(name)
+                with self._survive(name):
+                    self._device.start(self._settings)  # which is not the candidate's fault
+                    with self._patient(name):
+                        self._make_ready(name)
             together += [name] if self._ready(name) else []
             if len(together) >= self._together or sum(self._turns_s[each] for each in together) >= TOGETHER_S:
                 self._visit(together)
@@ -267,7 +271,7 @@ class Bench:
     def _patient(self, name: str) -> AbstractContextManager[None]:
         """A candidate that hangs leaves the others half of the time that is left."""
         left_s = self._end - time.monotonic()
-        return within(max(left_s / 2, SPARE_S, 2 * self._turns_s.get(name, 0.0)))
+        return within(max(left_s / 2, LEAST_PATIENCE_S, 2 * self._turns_s.get(name, 0.0)))
 
     def _timed(self, names: list[str]) -> Iterator[NDArray[np.int64]]:
         """Their latencies; whatever a device raises, it is when the first of them is asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from contextlib import contextmanager
 from functools import partial
@@ -83,7 +84,8 @@ def profile(
     from netdyno.profiler.measure import Method, check_metrics
     from netdyno.profiler.profiling import choose_runtime
 
-    # A budget is what the user waits for, this process's start included.
+    # A budget is what the user waits for, this process's start included, and so what is imported for it.
+    importlib.import_module("netdyno.profiler.model")
     seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,25 @@ def hog(gigabytes: int = 12) -> Artifact:
     return Artifact(model.SerializeToString(), "onnx", "hog")
 
 
+USUAL_START_S = 1.0
+
+
+@cache
+def late_s() -> float:
+    """How much later than usual a command ends here because others use this machine too."""
+    began = time.monotonic()
+    code, _ = netdyno("profile", "ofa-mobilenetv3", "--threads", "9999")
+    assert code == InputError.exit_code
+    return max(time.monotonic() - began - USUAL_START_S, 0.0)
+
+
 @contextmanager
 def in_time(processes: Any, budget_s: float = BUDGET_S) -> Iterator[None]:
     """A block that ends in time and leaves no process behind."""
+    allowed_s = budget_s + SPARE_S + late_s()
     began, before = time.monotonic(), processes.of(os.getpid())
     yield
-    assert time.monotonic() - began < budget_s + SPARE_S
+    assert time.monotonic() - began < allowed_s
     processes.wait_until(lambda: not processes.of(os.getpid()) - before)
 
 
@@ -90,8 +104,8 @@ class TestModels:
     def test_rows_say_so_and_others_are_measured(self, processes: Any, model: Model) -> None:
         models = {"endless": model("endless"), "hog": hog(), "add": model("add")}
         settings = Settings(memory_limit_bytes=1_000_000_000)
-        with in_time(processes, 3.0), CpuDevice() as device:
-            rows = profile_artifacts(models, Profiling(device, settings, Method(3.0, memory=False))).networks
+        with in_time(processes, 6.0), CpuDevice() as device:
+            rows = profile_artifacts(models, Profiling(device, settings, Method(6.0, memory=False))).networks
         assert rows["valid"].to_dict() == {"endless": 0, "hog": 0, "add": 1}
         assert "did not answer within the budget" in rows["method"]["endless"]
         assert "its memory limit of 1.0 GB" in rows["method"]["hog"]
@@ -135,17 +149,13 @@ class TestStopped:
 
     def test_amid_a_profile(self, processes: Any, model: Model, tmp_path: Path) -> None:
         (tmp_path / "add.onnx").write_bytes(model("add").data)
-        before = processes.of(os.getpid())
-        began = time.monotonic()
         command = [sys.executable, "-m", "netdyno", "profile", str(tmp_path / "add.onnx"), "--budget", "2s"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
+        with in_time(processes), subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as parent:
             processes.wait_until(lambda: processes.of(parent.pid))
             stop(processes.of(parent.pid))
             _, said = parent.communicate()
-        assert time.monotonic() - began < BUDGET_S + SPARE_S
         assert parent.returncode == DeviceError.exit_code, said
         assert "did not answer within the budget" in said
-        assert processes.of(os.getpid()) == before
 
     def test_what_is_closed(self, processes: Any, model: Model) -> None:
         with in_time(processes), within(0.5), CpuDevice() as device, device.open(model("add")):

@@ -36,7 +36,7 @@ def left_by(home: Path, *arguments: str) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["onnx", "tflite"])
 def test_a_profile(tmp_path: Path, kind: str) -> None:
-    left = left_by(tmp_path / "home", "-m", "netdyno", "profile", f"m.{kind}", "--budget", "2s")
+    left = left_by(tmp_path / "home", "-m", "netdyno", "profile", f"m.{kind}", "--budget", "1s")
     assert left
     assert all(path.startswith(".cache/netdyno/") for path in left)
 
