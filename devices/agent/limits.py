@@ -43,9 +43,11 @@ def limit_memory(most_bytes: int) -> None:
         _CHOSEN[:] = [most_bytes]
 
 
-def exhausted(said: str) -> Dict[str, int]:
-    """The fields of an answer that says that memory ran out, by the words of an error; none if it is another one."""
-    if not any(words in said.lower() for words in _WORDS):
+def exhausted(error: Exception) -> Dict[str, int]:
+    """The fields of an answer that says that memory ran out; none if an error is another one."""
+    said = str(error)
+    wordless = isinstance(error, MemoryError) or (type(error) is RuntimeError and not said)  # the latter is LiteRT's
+    if not wordless and not any(words in said.lower() for words in _WORDS):
         return {}
     # What a GPU runs out of has no limit of ours.
     return {"limit": 0 if "cuda" in said.lower() or not _CHOSEN else _CHOSEN[0]}

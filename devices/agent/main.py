@@ -50,7 +50,7 @@ def trouble(error: Exception) -> Dict[str, Any]:
     An error of CUDA's stays with its process for good, and each runtime words it in its own way.
     """
     said = str(error)
-    memory = exhausted("out of memory" if isinstance(error, MemoryError) else said)
+    memory = exhausted(error)
     if memory:
         return {"exhausted": refusal(error), **memory}
     lost = isinstance(error, DeviceLost) or any(words in said for words in _CUDA_LOST)

@@ -15,8 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper
 
 from netdyno.base.artifact import Artifact
@@ -59,6 +61,35 @@ def late_s() -> float:
     code, _ = netdyno("profile", "ofa-mobilenetv3", "--threads", "9999")
     assert code == InputError.exit_code
     return max(time.monotonic() - began - USUAL_START_S, 0.0)
+
+
+def tflite_hog() -> Artifact:
+    """The same as a TFLite model."""
+    types = schema.TensorType
+    model, graph, kind, operator = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT(), schema.OperatorT()
+    shape = np.array([3000, 1_000_000], np.int32)
+    model.version, model.subgraphs, model.operatorCodes, model.buffers = (
+        3,
+        [graph],
+        [kind],
+        [schema.BufferT() for _ in "ab"],
+    )
+    model.buffers[1].data = np.frombuffer(shape.tobytes(), np.uint8)
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [operator], [1], [2]
+    for name, sides, dtype, buffer in (
+        ("shape", [2], types.INT32, 1),
+        ("x", [], types.FLOAT32, 0),
+        ("y", shape, types.FLOAT32, 0),
+    ):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type, tensor.buffer = name, sides, dtype, buffer
+        graph.tensors.append(tensor)
+    kind.builtinCode = kind.deprecatedBuiltinCode = schema.BuiltinOperator.FILL
+    operator.inputs, operator.outputs = [0, 1], [2]
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.FillOptions, schema.FillOptionsT()
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return Artifact(bytes(builder.Output()), "tflite", "hog")
 
 
 @contextmanager
@@ -110,15 +141,18 @@ class TestModels:
         assert "did not answer within the budget" in rows["method"]["endless"]
         assert "its memory limit of 1.0 GB" in rows["method"]["hog"]
 
-    def test_a_limit_is_for_each_way_of_running(self, model: Model, processes: Any) -> None:
+    @pytest.mark.parametrize("artifact", [hog(), tflite_hog()], ids=["onnx", "tflite"])
+    def test_a_limit_is_for_each_way_of_running(self, model: Model, artifact: Artifact) -> None:
         settings = Settings(memory_limit_bytes=200_000_000)
         with CpuDevice() as device:
-            with pytest.raises(WorkerLost, match=r"limit of 200\.0 MB"):
-                device.open(hog(), settings)
-            with pytest.raises(WorkerLost, match=r"limit of 200\.0 MB"):
-                device.peak_memory_bytes(hog(), "onnxruntime", settings)
-            with pytest.raises(WorkerLost, match=r"limit of 200\.0 MB"):
-                device.profile_operators(hog(), settings, 1)
+            runtime = device.runtime_for(artifact, settings)
+            for ask in (
+                lambda: device.open(artifact, settings),
+                lambda: device.peak_memory_bytes(artifact, runtime, settings),
+                lambda: device.profile_operators(artifact, settings, 1),
+            ):
+                with pytest.raises(WorkerLost, match=r"limit of 200\.0 MB; raise --memory-limit"):
+                    ask()
             with device.open(model("add"), settings) as session:
                 assert session.peak_memory_bytes() < 100_000_000
 
