@@ -109,6 +109,16 @@ def stop(workers: set[int]) -> None:
             os.kill(worker, signal.SIGSTOP)
 
 
+def agents() -> dict[int, int]:
+    """Processes that came over a connection, and their parents."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"netdyno agent" in (folder / "cmdline").read_bytes():
+                found[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    return found
+
+
 def netdyno(*arguments: str) -> tuple[int, str]:
     """Exit code and error output of a command."""
     done = subprocess.run([sys.executable, "-m", "netdyno", *arguments], capture_output=True, text=True, check=False)
@@ -194,6 +204,18 @@ class TestStopped:
     def test_what_is_closed(self, processes: Any, model: Model) -> None:
         with in_time(processes), within(0.5), CpuDevice() as device, device.open(model("add")):
             stop(processes.of(os.getpid()))
+
+    def test_on_another_machine(self, processes: Any, ssh_server: Any, model: Model) -> None:
+        with in_time(processes), ssh_device(ssh_server.address()) as device:
+            session = device.open(model("add"))
+            before = agents()
+            (worker,) = [pid for pid, parent in before.items() if parent in before]
+            stop({worker})
+            with within(0.5), pytest.raises(DeviceError, match="did not answer within the budget"):
+                session.run()
+            processes.wait_until(lambda: not processes.lives(worker))
+            device.open(model("add")).run()
+        processes.wait_until(lambda: not agents())
 
     def test_ctrl_c(self, processes: Any, model: Model) -> None:
         with in_time(processes), CpuDevice() as device:
