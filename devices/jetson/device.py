@@ -16,6 +16,7 @@ from netdyno.devices.jetson.rails import Monitors, find_monitors
 from netdyno.devices.meters import Meter, SampledPower
 from netdyno.devices.nvidia.device import cuda_versions
 from netdyno.devices.tree import LocalTree
+from netdyno.devices.workers import SILENCE_S
 
 _ON_GPU = {"tensorrt": "tensorrt", "torch": "torch", "onnxruntime-cuda": "onnxruntime"}
 """Runtimes of the GPU by the names that they have on a device that runs models on its CPU too."""
@@ -40,7 +41,7 @@ class JetsonDevice(CpuDevice):
         *,
         root: Path = Path("/"),
         lock_wait_s: float = 120.0,
-        silence_s: float = 600.0,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._tree = LocalTree(root)
         host = JetsonHost(self._tree)

@@ -47,11 +47,15 @@ def profile_one(
     as_json: bool,
 ) -> None:
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
+    from netdyno.base.deadline import SPARE_S, within
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
+    budget_s = None if method.budget_s is None else method.budget_s + SPARE_S
     if operators:  # half of the budget is for them
         method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
-    with progress() as tell:
+    device.prepare()
+    device.hold()  # waiting for another user is no part of the budget
+    with progress() as tell, within(budget_s):
         whole = profile_model(artifact, device, settings, method, tell)
         parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
     document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(whole)}

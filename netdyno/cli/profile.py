@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +17,9 @@ from netdyno.cli.resuming import how_to_go_on, resumable
 from netdyno.cli.sustained import profile_sustained
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from netdyno import devices
     from netdyno.devices import Settings
     from netdyno.nas.space import Space
     from netdyno.profiler.measure import Method
@@ -53,6 +59,9 @@ def profile(
         list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
     budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
+    memory_limit: Annotated[
+        str, typer.Option(help="What a model may take of the machine's memory, e.g. 4GB; default: three quarters.")
+    ] = "",
     sustained: Annotated[
         str, typer.Option(help="Of a model: work this long without a break, e.g. 10min, and tell how it slows down.")
     ] = "",
@@ -76,19 +85,21 @@ def profile(
     from netdyno.base.clock import process_age_s
     from netdyno.base.errors import InputError
     from netdyno.base.files import require_writable
-    from netdyno.base.units import parse_duration
-    from netdyno.devices import Settings, open_device
+    from netdyno.base.units import parse_bytes, parse_duration
+    from netdyno.devices import Settings
     from netdyno.profiler.energy import require_meter
     from netdyno.profiler.measure import Method, check_metrics
     from netdyno.profiler.profiling import choose_runtime
     from netdyno.profiler.table import JOURNAL
 
-    # A budget is what the user waits for, this process's start included.
+    # A budget is what the user waits for, this process's start included, and so what is imported for it.
+    importlib.import_module("netdyno.profiler.model")
     seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
     measured = check_metrics(metric.strip() for metric in metrics.split(","))
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
-    settings = Settings(runtime, threads, cold_cache, cores)
-    options = device_options(runner, fetch)
+    limit_bytes = parse_bytes(memory_limit) if memory_limit else 0
+    settings = Settings(runtime, threads, cold_cache, cores, limit_bytes)
+    connected = partial(_connected, device, settings, seconds, device_options(runner, fetch))
     if any(_is_model(target) for target in targets):
         for given, why in (
             (resolution, "--resolution is for spaces; give a model its --input-shape"),
@@ -109,7 +120,7 @@ def profile(
         if out is not None:
             require_writable(out)
         artifacts = [models.read(Path(target), input_shape or []) for target in targets]
-        with open_device(device, **options) as opened:
+        with connected() as opened:
             if sustained:
                 profile_sustained(artifacts[0], opened, settings, parse_duration(sustained), out, as_json)
             elif len(artifacts) == 1:
@@ -124,10 +135,26 @@ def profile(
     if input_shape:
         raise InputError("--input-shape is for models; choose a space's --resolution")
     space = _space(targets[0], resolution or [])
-    with open_device(device, **options) as opened:
+    with connected() as opened:
         if method.energy_windows:
             require_meter(opened, replace(settings, runtime=choose_runtime(opened, settings)[0]))
         _profile_space(space, opened, settings, batch, method, networks, out, resume is False, as_json)
+
+
+@contextmanager
+def _connected(
+    identifier: str, settings: Settings, budget_s: float | None, options: dict[str, Any]
+) -> Iterator[devices.Device]:
+    """A device that has what the settings ask for; one that does not answer is given up within the budget."""
+    from netdyno.base.deadline import within
+    from netdyno.devices import open_device
+
+    with within(budget_s):
+        device = open_device(identifier, **options)
+    with device:
+        with within(budget_s):
+            device.check(settings)
+        yield device
 
 
 def device_options(runner: str, fetch: bool) -> dict[str, Any]:
