@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdyno.cli.console import Json, emit, print_table, say
+from netdyno.cli.console import DEEPEST, Json, emit, print_table, say
 
 if TYPE_CHECKING:
     from netdyno.profiler.compare import Comparison
@@ -239,9 +239,13 @@ def fetch(
         emit({"table": str(folder), "name": table.name, "layers": len(table.layers)})
 
 
-def _flat(value: Any) -> str:
+def _flat(value: Any, depth: int = 0) -> str:
+    if depth > DEEPEST:
+        return "…"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_flat(item, depth + 1)}" for key, item in value.items())
+    if isinstance(value, list):
+        return f"[{', '.join(_flat(item, depth + 1) for item in value)}]"
     return str(value)
 
 
