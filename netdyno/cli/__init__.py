@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
-from netdyno.cli.interrupts import interrupts
+from netdyno.cli.interrupts import INTERRUPTED, interrupts
 from netdyno.cli.streams import prepare_streams
 
 
@@ -19,6 +20,9 @@ def main() -> NoReturn:
     log_warnings()
     code = run(sys.argv[1:])
     interrupts.finish(code)
+    if code == INTERRUPTED:
+        sys.stderr.flush()
+        os._exit(code)  # an interrupt that crossed an exec() makes the interpreter end with a signal instead
     sys.exit(code)
 
 
