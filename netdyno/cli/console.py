@@ -18,7 +18,6 @@ from netdyno.base.errors import InputError, one_line, printable
 if TYPE_CHECKING:
     from netdyno.base.progress import Progress
 
-Data = Annotated[str, typer.Option(help="Data set: digits, mnist:FOLDER or cifar10:FOLDER.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 
 
