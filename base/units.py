@@ -9,7 +9,7 @@ from netdyno.base.errors import InputError
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h|)\s*")
-_SHAPE = re.compile(r"(?:(?P<name>[^:]+):)?(?P<shape>[0-9]{1,10}(?:x[0-9]{1,10})*)")
+_SHAPE = re.compile(r"(?:(?P<name>.+):)?(?P<shape>[0-9]{1,10}(?:x[0-9]{1,10})*|scalar)", re.DOTALL)
 _LARGEST_DIMENSION = 2**31 - 1
 
 
@@ -27,15 +27,17 @@ def parse_duration(text: str) -> float:
 
 
 def parse_shape(text: str) -> tuple[str | None, tuple[int, ...]]:
-    """Name (or None) and shape of ``NAME:1x3x224x224``.
+    """Name (or None) and shape of ``NAME:1x3x224x224`` or ``NAME:scalar``; a name may contain colons itself.
 
     Raises:
-        InputError: not of that form, or a dimension of zero.
+        InputError: not of that form.
     """
     match = _SHAPE.fullmatch(text.strip())
-    shape = tuple(int(side) for side in match["shape"].split("x")) if match else ()
-    if not match or not all(0 < side <= _LARGEST_DIMENSION for side in shape):
+    if not match:
         raise InputError(f"not an input shape: {text!r}; write it like input:1x3x224x224")
+    shape = () if match["shape"] == "scalar" else tuple(int(side) for side in match["shape"].split("x"))
+    if any(side > _LARGEST_DIMENSION for side in shape):
+        raise InputError(f"not an input shape: {text!r}; a side is at most {_LARGEST_DIMENSION}")
     return match["name"], shape
 
 

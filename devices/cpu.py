@@ -6,10 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import InputError, ModelError, WorkerLost
@@ -97,12 +93,16 @@ class CpuDevice(AgentDevice):
         if runtime in self.places:
             return super().profile_operators(artifact, settings, inferences)
         self.hold()
+        about, inputs = self.fed(artifact, settings).on_wire()
+        message, model = self.local_model(artifact, runtime)
+        message |= about | {"threads": settings.threads, "inferences": inferences}
+        if artifact.feeding.signature:
+            message["options"] = {"signature": artifact.feeding.signature}
         worker = python_worker("netdyno.devices.operator_worker", runtime)
-        message = model_message(artifact, settings) | {"inferences": inferences}
         try:
             # It answers once, after all inferences, with the profiler and without.
             timeout_s = self.silence_s * (1 + inferences)
-            reply = worker.ask(Frame(message, model_arrays(artifact)), timeout_s=timeout_s)
+            reply = worker.ask(Frame(message, model | inputs), timeout_s=timeout_s)
         except (ModelError, Crashed) as error:
             raise self.refused(artifact, f"{runtime}'s profiler: {error}") from error
         except WorkerLost as error:
@@ -115,13 +115,3 @@ class CpuDevice(AgentDevice):
         """End the workers and let other users in; sessions that are still open are gone then."""
         self.restart()
         self._lock.release()
-
-
-def model_message(artifact: Artifact, settings: Settings) -> dict[str, Any]:
-    """What a worker needs to know to load an artifact."""
-    return {"shapes": {spec.name: spec.shape for spec in artifact.inputs}, "threads": settings.threads}
-
-
-def model_arrays(artifact: Artifact) -> dict[str, NDArray[np.uint8]]:
-    """The bytes of an artifact as a frame carries them."""
-    return {"model": np.frombuffer(artifact.data, np.uint8)}

@@ -10,6 +10,7 @@ import typer
 
 from netdyno.cli import models
 from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.feeding import Choices
 from netdyno.cli.sustained import profile_sustained
 
 if TYPE_CHECKING:
@@ -49,8 +50,17 @@ def profile(
     metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory, energy, power.")] = "latency,memory",
     resolution: Annotated[list[int] | None, typer.Option(help="Of a space: only this one; repeatable.")] = None,
     input_shape: Annotated[
-        list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
+        list[str] | None, typer.Option(help="Of a model with open shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a model with open shapes: SYMBOL=N; an open first dimension is 1; repeatable."),
+    ] = None,
+    input_: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Of a model: NAME=VALUE, NAME=LOW..HIGH or NAME=FILE.npy; repeatable."),
+    ] = None,
+    signature: Annotated[str, typer.Option(help="Of a TFLite model: which of its signatures to run.")] = "",
     budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
     sustained: Annotated[
         str, typer.Option(help="Of a model: work this long without a break, e.g. 10min, and tell how it slows down.")
@@ -81,6 +91,7 @@ def profile(
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
     settings = Settings(runtime, threads, cold_cache, cores)
     options = device_options(runner, fetch)
+    choices = Choices(input_shape or (), dim or (), input_ or (), signature)
     if any(_is_model(target) for target in targets):
         for given, why in (
             (resolution, "--resolution is for spaces; give a model its --input-shape"),
@@ -92,7 +103,7 @@ def profile(
                 raise InputError(why)
         if out is not None:
             require_writable(out)
-        artifacts = [models.read(Path(target), input_shape or []) for target in targets]
+        artifacts = models.read([Path(target) for target in targets], choices)
         with open_device(device, **options) as opened:
             if sustained:
                 profile_sustained(artifacts[0], opened, settings, parse_duration(sustained), out, as_json)
@@ -105,8 +116,10 @@ def profile(
         raise InputError("one space at a time; several targets are models to compare")
     if sustained:
         raise InputError("--sustained is for models")
-    if input_shape:
-        raise InputError("--input-shape is for models; choose a space's --resolution")
+    if choices:
+        raise InputError(
+            "--input-shape, --dim, --input and --signature are for models; choose a space's --resolution"
+        )
     space = _space(targets[0], resolution or [])
     with open_device(device, **options) as opened:
         if method.energy_windows:
