@@ -244,7 +244,9 @@ def whole(range: Range) -> Whole:
 
 DURATION = Form("TIME", r"(?=.*[1-9])\s*[0-9.]+\s*[a-z]*\s*", "60s, 5min or 500ms", _duration)
 BYTES = Form("SIZE", r"(?=.*[1-9])\s*[0-9.]+\s*[A-Za-z]*\s*", "4GB or 500MB", _bytes)
-SHAPE = Form("NAME:1x3x224x224", r"(?s)..*[0-9]", "input:1x3x224x224", _shape)
+SHAPE = Form("NAME:1x3x224x224", r"(?s)..*([0-9]|:scalar)", "input:1x3x224x224", _shape)
+DIMENSION = Form("SYMBOL=N", r"(?s).+=[0-9]{1,10}", "batch=1")
+ASSIGNMENT = Form("NAME=VALUE", r"(?s).+=.*", "input=0.5, input=0..9 or input=values.npy")
 TEXT = Form("TEXT", r"(?s)(?=.*\S).{1,200}", "any text of at most 200 characters")
 NAME = Form("NAME", r"[A-Za-z][\w.-]*", "a name of letters, digits, - and _")
 SPACE = Form("SPACE", r"(?s)[A-Za-z].*", "ofa-mobilenetv3:width=0.25,resolutions=48/56/64")

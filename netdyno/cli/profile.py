@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netdyno.base.ranges import Range
-from netdyno.cli import models
+from netdyno.cli import feeding, models
 from netdyno.cli.console import Json, emit, progress, say
 from netdyno.cli.options import (
+    ASSIGNMENT,
     BATCH_SIZE,
     BYTES,
     DEVICE,
+    DIMENSION,
     DURATION,
     FOLDER,
     NAME,
     SHAPE,
+    TEXT,
     Choice,
     Choices,
     Form,
@@ -104,8 +107,17 @@ def profile(
     ),
     resolution: Annotated[list[int] | None, option(RESOLUTION, "Of a space: only this one; repeatable.")] = None,
     input_shape: Annotated[
-        list[str] | None, option(SHAPE, "Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
+        list[str] | None, option(SHAPE, "Of a model with open shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
+    dim: Annotated[
+        list[str] | None,
+        option(DIMENSION, "Of a model with open shapes: SYMBOL=N; an open first dimension is 1; repeatable."),
+    ] = None,
+    input_: Annotated[
+        list[str] | None,
+        option(ASSIGNMENT, "Of a model: NAME=VALUE, NAME=LOW..HIGH or NAME=FILE.npy; repeatable.", "--input"),
+    ] = None,
+    signature: Annotated[str | None, option(TEXT, "Of a TFLite model: which of its signatures to run.")] = None,
     budget: Annotated[
         float | None, option(DURATION, "Stop after this long, e.g. 60s or 5min; default: when tight.")
     ] = None,
@@ -150,6 +162,7 @@ def profile(
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
     settings = Settings(runtime or "", threads, cold_cache, cores or "", memory_limit or 0)
     connected = partial(_connected, device, settings, seconds, device_options(runner, fetch))
+    choices = feeding.Choices(input_shape or (), dim or (), input_ or (), signature or "")
     if any(_is_model(target) for target in targets):
         for given, why in (
             (resolution, "--resolution is for spaces; give a model its --input-shape"),
@@ -169,7 +182,7 @@ def profile(
                 raise InputError(why)
         if out is not None:
             require_writable(out)
-        artifacts = [models.read(Path(target), input_shape or []) for target in targets]
+        artifacts = models.read([Path(target) for target in targets], choices)
         with connected() as opened:
             if sustained:
                 profile_sustained(artifacts[0], opened, settings, sustained, out, as_json)
@@ -182,8 +195,10 @@ def profile(
         raise InputError("one space at a time; several targets are models to compare")
     if sustained:
         raise InputError("--sustained is for models")
-    if input_shape:
-        raise InputError("--input-shape is for models; choose a space's --resolution")
+    if choices:
+        raise InputError(
+            "--input-shape, --dim, --input and --signature are for models; choose a space's --resolution"
+        )
     space = _space(targets[0], resolution or [])
     with connected() as opened:
         if method.energy_windows:
