@@ -126,7 +126,7 @@ def profile(path: Path, words: list[str]) -> dict[str, Any]:
     Raises:
         ValueError: it says what is wrong.
     """
-    command = [sys.executable, "-m", "netdyno", "profile", str(path), "--json", *words]
+    command = [sys.executable, "-P", "-m", "netdyno", "profile", str(path), "--json", *words]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     document: dict[str, Any] = json.loads(done.stdout or "{}")
     if "latency_ms" not in document:
