@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from netdyno.devices.operators import Shapes
 
 
-def tensor_shapes(data: bytes, inputs: Mapping[str, NDArray[Any]]) -> tuple[Shapes, ...]:
-    """Shapes by subgraph and position in the file; nothing where the file has no open ones.
+def tensor_shapes(data: bytes, inputs: Sequence[NDArray[Any]]) -> tuple[Shapes, ...]:
+    """Shapes by subgraph and position in the file; nothing where it has no open ones, or others are fed.
 
     They are those of an inference without delegates, which leave the shapes of what they take over as they were.
     """
@@ -22,11 +22,13 @@ def tensor_shapes(data: bytes, inputs: Mapping[str, NDArray[Any]]) -> tuple[Shap
     if not any(_is_open(graph.Tensors(i)) for graph in graphs for i in range(graph.TensorsLength())):
         return ()
     interpreter = _interpreter(data)
-    for detail, array in zip(interpreter.get_input_details(), inputs.values(), strict=True):
+    if len(interpreter.get_input_details()) != len(inputs):  # a signature of another subgraph
+        return ()
+    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
         if tuple(detail["shape"]) != array.shape:
             interpreter.resize_tensor_input(detail["index"], array.shape)
     interpreter.allocate_tensors()
-    for detail, array in zip(interpreter.get_input_details(), inputs.values(), strict=True):
+    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
         interpreter.set_tensor(detail["index"], array)
     interpreter.invoke()
     return tuple(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,18 +43,20 @@ def describe(
     ]
 
 
-def read_graph(path: Path) -> Any:
-    """The graph of a model file without its weights beside it; None where there is no such file."""
+def read_graph(source: Any) -> Any:
+    """The graph of a model's bytes or file, without the weights beside it."""
     import onnx
 
-    return onnx.load_model(str(path), load_external_data=False).graph if path.exists() else None
+    if isinstance(source, bytes):
+        return onnx.load_model_from_string(source).graph
+    return onnx.load_model(str(source), load_external_data=False).graph
 
 
-def original_graph(data: bytes) -> Any:
-    """The graph of a model's bytes."""
-    import onnx
-
-    return onnx.load_model_from_string(data).graph
+def size_of(source: Any) -> int:
+    """Bytes of a model's bytes, or of the weights of its file and beside it."""
+    if isinstance(source, bytes):
+        return len(source)
+    return sum(size for _, size in _weights(read_graph(source)).values())
 
 
 def _match(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdyno.cli.console import emit, print_table, progress, say
+from netdyno.cli.feeding import Choices, choose, print_inputs
+from netdyno.cli.resuming import resumable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netdyno.base.artifact import Artifact
     from netdyno.devices import Settings
     from netdyno.profiler.measure import Method
@@ -20,20 +25,11 @@ if TYPE_CHECKING:
 SHOWN = 15
 
 
-def read(path: Path, shapes: list[str]) -> Artifact:
-    """A model file with the input shapes that the user gives."""
-    from netdyno.base.artifact import TensorSpec
-    from netdyno.base.errors import InputError
-    from netdyno.base.units import parse_shape
+def read(paths: Sequence[Path], choices: Choices) -> list[Artifact]:
+    """Model files with what the user says of their inputs."""
     from netdyno.exporters.read import read_model
 
-    specs = []
-    for text in shapes:
-        name, shape = parse_shape(text)
-        if name is None:
-            raise InputError(f"--input-shape {text}: name the input, as in input:{text}")
-        specs.append(TensorSpec(name, shape))
-    return replace(read_model(path), inputs=tuple(specs))
+    return choose([read_model(path) for path in paths], choices)
 
 
 def profile_one(
@@ -50,20 +46,24 @@ def profile_one(
     Raises:
         MeasurementInvalid: the operators do not add up to the whole.
     """
+    from netdyno.base.deadline import SPARE_S, within
     from netdyno.base.errors import MeasurementInvalid
-    from netdyno.base.files import write_atomic
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
+    device.prepare()
+    device.hold()  # waiting for another user is no part of the budget
     began, budget_s = time.monotonic(), method.budget_s or DEFAULT_BUDGET_S
+    limit_s = None if method.budget_s is None else budget_s + SPARE_S
     if operators:  # half of the budget is for them, less what the whole takes beyond its own
         method = replace(method, budget_s=budget_s / 2)
     parts, why_not = None, ""
-    with progress() as tell:
+    with progress() as tell, within(limit_s):
         whole = profile_model(artifact, device, settings, method, tell)
         if operators:
             left_s = max(budget_s - (time.monotonic() - began), 0.1)
             method = replace(method, budget_s=min(left_s, budget_s / 2))
             parts, why_not = profile_parts(artifact, device, settings, method, tell, whole)
+    fed = device.inputs_of(artifact)
     document = {
         "model": artifact.name,
         "sha256": artifact.sha256,
@@ -71,11 +71,12 @@ def profile_one(
         **asdict(whole),
         "valid": True,
     }
+    document["inputs"] = [asdict(own) for own in fed]
     if parts is not None:
         document |= asdict(parts)
     if out is not None:
-        model_table(artifact, device, settings, whole, parts).save(out)
-        write_atomic(out / f"{artifact.name}.json", json.dumps(document, indent=2) + "\n")
+        report = {f"{artifact.name}.json": (json.dumps(document, indent=2) + "\n").encode()}
+        model_table(artifact, device, settings, whole, parts).save(out, report)
         say(f"{artifact.name} -> {out}")
     if why_not:
         say(f"no operators: {why_not}")
@@ -83,6 +84,7 @@ def profile_one(
         emit(document)
     else:
         _print_whole(artifact, device, whole)
+        print_inputs({artifact.name: fed})
         if parts is not None:
             _print_operators(parts)
     if parts is not None and not parts.valid:
@@ -135,9 +137,18 @@ def _total(value: float, unit: str, unknown: int, count: int) -> str:
 
 
 def compare(
-    artifacts: list[Artifact], device: Any, settings: Settings, method: Method, out: Path | None, as_json: bool
+    artifacts: list[Artifact],
+    device: Any,
+    settings: Settings,
+    method: Method,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
 ) -> None:
-    """Measure models in the same shuffled rounds, and say which really differ from the first."""
+    """Measure models in the same shuffled rounds, and say which really differ from the first.
+
+    With ``out`` the readings are kept there as they are made, and the same command goes on from them.
+    """
     from netdyno.base.errors import InputError, MeasurementInvalid
     from netdyno.base.units import format_ms, format_ms_interval
     from netdyno.profiler.compare import compare_rows
@@ -149,9 +160,10 @@ def compare(
         names = [f"{artifact.name}.{artifact.format}" for artifact in artifacts]
     if len(set(names)) < len(names):
         names = [f"{number}: {name}" for number, name in enumerate(names, start=1)]
-    with progress() as tell:
+    with nullcontext() if out is None else resumable(fresh=fresh), progress() as tell:
         table = profile_artifacts(
-            dict(zip(names, artifacts, strict=True)), Profiling(device, settings, method, progress=tell)
+            dict(zip(names, artifacts, strict=True)),
+            Profiling(device, settings, method, out, fresh, progress=tell),
         )
     if out is not None:
         table.save(out)
@@ -163,6 +175,8 @@ def compare(
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")
         verdicts = [asdict(c) | {"change": c.fraction, "real": c.significant} for c in changes]
+        for told, artifact in zip(rows, artifacts, strict=True):
+            told["inputs"] = [asdict(own) for own in device.inputs_of(artifact)]
         emit({"models": rows, "changes": verdicts})
         return
     cells = []
@@ -170,6 +184,7 @@ def compare(
         middle, low, high = (float(row[f"latency_ms{end}"]) for end in ("", "_low", "_high"))
         cells.append((str(name), format_ms(middle), format_ms_interval(middle, low, high), str(row["samples"])))
     print_table(("model", "median", "95 % interval", "samples"), cells)
+    print_inputs({name: device.inputs_of(artifact) for name, artifact in zip(names, artifacts, strict=True)})
     for change in changes:
         verdict = f"{change.fraction:+.1%}" if change.significant else "no difference beyond chance"
         say(f"{change.layer} against {names[0]}: {verdict} (p = {change.p:.2g})")

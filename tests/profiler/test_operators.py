@@ -58,7 +58,7 @@ def test_operators_add_up_to_the_whole(runtime: str, cpu: CpuDevice, network: tu
     assert counted == report.macs == macs
     # ONNX Runtime pads channels to a vector's width.
     assert macs <= sum(own.executed_macs or 0 for own in report.operators) < 2 * macs
-    timed = [own for own in report.operators if own.latency_ms > 0 and own.macs is not None]
+    timed = [own for own in report.operators if own.latency_ms >= 0.001 and own.macs and own.moved_bytes]
     assert {own.roof for own in timed} <= {"compute", "memory"}
 
 
@@ -67,7 +67,7 @@ def test_a_model_is_a_table_of_its_operators(
     runtime: str, cpu: CpuDevice, network: tuple[Graph, int], tmp_path: Path
 ) -> None:
     artifact = write(network[0], RUNTIMES[runtime])
-    method = Method(budget_s=0.5)
+    method = Method(budget_s=5)
     whole = profile_model(artifact, cpu, Settings(runtime), method)
     parts, why_not = profile_parts(artifact, cpu, Settings(runtime), method)
     assert parts is not None and why_not == ""
@@ -163,7 +163,7 @@ def test_external_data_and_open_shapes(cpu: CpuDevice, tmp_path: Path, refuses: 
     weight = _with_open_batch(tmp_path / "m.onnx", external=True)
     assert (tmp_path / "weights.bin").stat().st_size >= weight.nbytes
     artifact = read_model(tmp_path / "m.onnx")
-    assert "--input-shape" in refuses(lambda: cpu.open(artifact))
+    assert cpu.open(artifact).inputs[0].shape == (1, 4)
     from netdyno.base.artifact import TensorSpec
 
     shaped = replace(artifact, inputs=(TensorSpec("x", (5, 4)),))
