@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,7 +25,7 @@ class Timeline:
     """A device on which everything takes a known time, of a clock that only it moves."""
 
     id = "timeline"
-    formats = {"onnxruntime": "onnx"}
+    formats: ClassVar = {"onnxruntime": "onnx"}
 
     def __init__(self, once_s: float, start_s: float, covered: float = 1.0) -> None:
         self.now, self.once_s, self.start_s, self.covered = 0.0, once_s, start_s, covered
