@@ -26,6 +26,8 @@ from netdyno.profiler.table import LookupTable, make_rows
 DEFAULT_BUDGET_S = 20.0
 VISIT_S = 0.05
 LEAST_VISITS = 10
+LEAST_SHARE = 0.1
+"""Share of the budget that is for inferences, whatever loading takes."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,11 @@ def model_table(
 def _profile_once(
     artifact: Artifact, device: Device, settings: Settings, method: Method, progress: Progress
 ) -> ModelReport:
-    until = time.monotonic() + (method.budget_s or DEFAULT_BUDGET_S)
+    budget_s = method.budget_s or DEFAULT_BUDGET_S
+    until = time.monotonic() + budget_s
     with device.open(artifact, settings) as session:
         memory = session.peak_memory_bytes() if method.memory else None
-        visits = _sample(session, method, max(until - time.monotonic(), 0.0), progress)
+        visits = _sample(session, method, max(until - time.monotonic(), LEAST_SHARE * budget_s), progress)
         if session.averaged:  # what is told of all inferences of a call is one reading
             visits = [visit[:1] for visit in visits]
         figure = estimate(visits, [1] * len(visits))
@@ -162,7 +165,7 @@ def _sample(session: Session, method: Method, budget_s: float, progress: Progres
     began = time.monotonic()
     warm_s = min(budget_s / 10, 1.0)
     latency_ms = session.time(1) / 1e6
-    if time.monotonic() - began > budget_s / 2:
+    if latency_ms[0] / 1e3 > budget_s / 2:
         progress("latency", 1000, 1000)
         return [latency_ms]
     while time.monotonic() - began < warm_s:

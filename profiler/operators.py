@@ -62,9 +62,10 @@ class OperatorsReport:
 
     ``whole_ms`` is an inference without the profiler, ``covered`` the operators' sum relative to it. ``overhead_ms``
     is what the profiler itself adds to each execution; it is taken off. ``call_ms`` is what a call of the runtime
-    takes beside its operators. ``valid`` is whether both together make up the whole, within a fifth. ``macs`` and
-    ``moved_bytes`` are sums over the operators of which they are known; of ``macs_unknown`` and ``moved_unknown``
-    operators they are not. ``partitions`` is how many parts of the model a delegate has; None where it is not told.
+    takes beside its operators. ``valid`` is whether all together make up the whole, within a fifth and what the
+    profiler cannot resolve. ``macs`` and ``moved_bytes`` are sums over the operators of which they are known; of
+    ``macs_unknown`` and ``moved_unknown`` operators they are not. ``partitions`` is how many parts of the model a
+    delegate has; None where it is not told.
     """
 
     operators: tuple[OperatorReport, ...]
@@ -133,6 +134,8 @@ def _report(runs: Runs, works: Sequence[OperatorWork], roofs: Roofs) -> Operator
             of_roof=of_roof,
         )
         reports.append(report)
+    # Profilers cut fractions of what they count in off, and a call takes time beside its operators.
+    unseen_ms = runs.overhead.call_ms + RESOLUTION_MS * sum(own.calls for own in operators)
     outside = Counter(own.type for own in reports if own.provider and own.provider not in DELEGATES)
     return OperatorsReport(
         operators=tuple(reports),

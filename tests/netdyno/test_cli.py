@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -147,11 +148,16 @@ def test_profiles_a_model_as_a_whole(models, file_format):
 
 @pytest.mark.parametrize("file_format", ["onnx", "tflite"])
 def test_profiles_a_model_s_operators(models, file_format, tmp_path):
-    result = run("profile", str(models / f"good.{file_format}"), "--budget", "2s", "--out", "m", cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
+    result = run("profile", str(models / f"good.{file_format}"), "--budget", "8s", "--out", "m", cwd=tmp_path)
     assert "operators add up to" in result.stderr
     assert "M MACs" in result.stdout
+    assert re.search(r"median +[\d.]+ (µs|ms) \[", result.stdout)
     document = json.loads((tmp_path / "m" / "good.json").read_text())
+    assert result.returncode == (0 if document["valid"] else 4), (
+        result.stderr
+    )  # on a busy machine they may not add up
+    assert document["macs"] == sum(own["macs"] or 0 for own in document["operators"]) > 0
+    assert document["moved_bytes"] == sum(own["moved_bytes"] or 0 for own in document["operators"]) > 0
     assert sum(own["share"] for own in document["operators"]) == pytest.approx(1)
     assert run("table", "check", "m", cwd=tmp_path).returncode == 0
     whole = run("profile", str(models / f"good.{file_format}"), "--no-operators", "--budget", "1s", cwd=tmp_path)
