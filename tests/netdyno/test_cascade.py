@@ -86,8 +86,6 @@ def test_the_last_network_on_a_server(folder: Path) -> None:
         (["--constraint", "accuracy>=9", "--method", "guess"], "bo-plus"),
         (["--constraint", "accuracy>=9", "--accuracy", "train:colour=3"], "no setting 'colour'"),
         (["--constraint", "accuracy>=9", "--accuracy", "grow:steps=60"], "grow"),
-        (["--constraint", "accuracy>=9", "--accuracy", "steps=60"], "steps=60"),
-        (["--constraint", "accuracy>=9", "--accuracy", ":steps=60"], ":steps=60"),
     ],
 )
 def test_what_cannot_be(folder: Path, words: list[str], told: str) -> None:
@@ -106,5 +104,8 @@ def test_networks_are_trained_by_their_own_recipe(tmp_path: Path) -> None:
     known = json.loads(descriptor.read_text())
     assert known["course"]["planned"] == 3
     assert known["training"] == {"steps": 3, "batch": 8, "patience": 1, "seed": 0}
+    for text in ("steps=3", ":steps=3", "trains:steps=3", "nosuch"):
+        with pytest.raises(InputError, match="networks are trained by train"):
+            Cascades(space, tmp_path / "t", tmp_path / "run", training=text)
     with pytest.raises(InputError, match="no setting 'learning_rate'"):
         Cascades(space, tmp_path / "t", tmp_path / "run", training="train:learning_rate=0.1")
