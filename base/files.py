@@ -14,10 +14,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 
 from netdyno.base.errors import InputError
 
+LARGEST_FILE = 2**30
+"""Bytes of a file that is held in memory whole, where its kind has no limit of its own."""
+LARGEST_TEXT = 16 * 2**20
 PENDING = ".netdyno-new."
 """Begins the name of what is not in its place yet; the ending, which tells what is compressed, stays."""
 _WAIT_S = 10.0
@@ -172,26 +176,82 @@ def require_writable(path: Path) -> Path:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's content.
+def open_regular(path: Path, most_bytes: int = LARGEST_FILE, *, follow_links: bool = True) -> BufferedReader:
+    """A user's file, open for reading; the one way in which they are opened.
+
+    A pipe, a socket, a device or a folder in the file's place is refused at once and never waited for.
 
     Raises:
-        InputError: no such file, or not readable.
+        InputError: no such file, not readable, not a regular file, a symbolic link that must not be followed, or more
+            than ``most_bytes`` long.
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {_why_not_opened(path, error)}") from error
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path}: cannot be read: {_kind(facts.st_mode)}, not a regular file")
+    if facts.st_size > most_bytes:
+        os.close(descriptor)
+        raise InputError(f"{path}: larger than any such file: {facts.st_size} bytes, at most {most_bytes} are read")
+    return open(descriptor, "rb")
+
+
+def _why_not_opened(path: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, ValueError):
+        return "no name that a file can have"
+    if error.errno == errno.ELOOP:
+        return "a symbolic link that leads to itself" if _loops(path) else "a symbolic link"
+    if error.errno == errno.ENXIO:
+        return "a socket or device, not a regular file"
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return f"a symbolic link to {os.readlink(path)}, where there is nothing"
+    return str(error.strerror)
+
+
+def _loops(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
+
+
+def _kind(mode: int) -> str:
+    for test, name in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe")):
+        if test(mode):
+            return name
+    return "a device"
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything of that name: a link that leads nowhere is something that cannot be read."""
+    return os.path.lexists(path)
+
+
+def read_bytes(path: Path, most_bytes: int = LARGEST_FILE, *, follow_links: bool = True) -> bytes:
+    """A regular file's content; raises as :func:`open_regular` does."""
+    try:
+        with open_regular(path, most_bytes, follow_links=follow_links) as file:
+            content = file.read(most_bytes + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > most_bytes:  # files of /proc say that they are empty
+        raise InputError(f"{path}: larger than any such file: at most {most_bytes} bytes are read")
+    return content
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, most_bytes: int = LARGEST_TEXT) -> str:
     """A UTF-8 text file's content.
 
     Raises:
-        InputError: no such file, not readable, or not UTF-8.
+        InputError: as of :func:`open_regular`, or not UTF-8.
     """
     try:
-        return read_bytes(path).decode()
+        return read_bytes(path, most_bytes).decode()
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file") from error
 

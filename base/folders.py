@@ -11,12 +11,13 @@ import ctypes
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import PENDING, is_at, lock, make_folder, pending, sync_folder, writing
+from netdyno.base.files import PENDING, is_at, lock, make_folder, open_regular, pending, sync_folder, writing
 
 _RETIRED = ".netdyno-old."
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -122,11 +123,8 @@ def _sync_tree(folder: Path) -> None:
     """Have a folder's files reach the disk, and the names in it."""
     for place, _, names in os.walk(folder):
         for name in names:
-            handle = os.open(os.path.join(place, name), os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            with open_regular(Path(place, name), sys.maxsize, follow_links=False) as file:
+                os.fsync(file.fileno())
         sync_folder(Path(place))
 
 

@@ -22,7 +22,6 @@ import json
 import logging
 import os
 import re
-import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -30,8 +29,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from netdyno.base.documents import read_document
 from netdyno.base.errors import InputError
-from netdyno.base.files import lock, make_folder, pending, read_bytes, staged, sync_folder, write_atomic, writing
+from netdyno.base.files import lock, make_folder, open_regular, pending, staged, sync_folder, write_atomic, writing
 
 DIGESTS = "sha256"
 """The descriptor's key that holds digests by file name."""
@@ -130,9 +130,9 @@ def add_to_result(folder: Path, descriptor: str, files: Mapping[str, bytes]) -> 
         _require_lock(folder, handles)
         old = _complete(folder, descriptor)
         try:
-            document = json.loads(read_bytes(folder / descriptor))
+            document = read_document(folder / descriptor)
             listed = _digests(document)
-        except (ValueError, AttributeError, RecursionError) as error:
+        except ValueError as error:
             raise InputError(f"{folder / descriptor}: not the descriptor of a result: {error}") from error
         if listed is None:  # of before digests were listed: its other files' are not known
             for name, data in files.items():
@@ -158,8 +158,8 @@ def _commit(folder: Path, descriptor: str, document: Mapping[str, Any], files: M
 def _complete(folder: Path, descriptor: str) -> dict[str, str]:
     """Do what a killed writer had still to do, and return the digests of the result that is there."""
     try:
-        digests = _digests(json.loads(read_bytes(folder / descriptor))) or {}
-    except (InputError, ValueError, AttributeError, RecursionError):
+        digests = _digests(read_document(folder / descriptor)) or {}
+    except (InputError, ValueError):
         return {}
     _move(folder, [name for name, digest in digests.items() if _digest_of(pending(folder / name)) == digest])
     return digests
@@ -187,19 +187,10 @@ def _lock_folder(folder: Path, kind: int, handles: ExitStack) -> bool:
 def _digest_of(path: Path) -> str | None:
     """SHA-256 of a regular file of reasonable size, or None."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return None
-    try:
-        known = os.fstat(handle)
-        if not stat.S_ISREG(known.st_mode) or known.st_size > _LARGEST:
-            return None
-        with os.fdopen(handle, "rb", closefd=False) as file:
+        with open_regular(path, _LARGEST) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (InputError, OSError):
         return None
-    finally:
-        os.close(handle)
 
 
 def _digests(descriptor: Mapping[str, Any]) -> dict[str, str] | None:

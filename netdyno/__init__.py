@@ -5,11 +5,15 @@ The public interface, version 1. Everything heavy is imported by the function th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdyno.base.errors import NetdynoError
+
+# ONNX Runtime, once imported, else writes a device id and a database of events to send below ~/.cache/Microsoft.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     import numpy as np

@@ -37,13 +37,11 @@ from netdyno.nas.adaptive.problem import CascadeProblem, Design, Goal
 from netdyno.nas.data import load_data
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.pareto import non_dominated
-from netdyno.nas.space import Population, Space, split_parameters
+from netdyno.nas.space import Population, Space
 from netdyno.nas.supernets.subnet import Subnet
-from netdyno.nas.supernets.train import Training
 from netdyno.profiler.table import format_genes, load_table
 from netdyno.runs import CASCADE, CASCADES, MEMBERS, NETWORKS, THRESHOLDS, to_csv
-from netdyno.settings import make_settings
-from netdyno.targets import COSTS, split_constraint
+from netdyno.targets import COSTS, make_training, split_constraint
 
 BUNDLE = "bundle"
 
@@ -80,7 +78,7 @@ class Cascades:
         self.space, self.metric, self.server, self.out = space, metric, server, out
         self._cost = load_table(table).cost(space, metric)
         self._served = None if server is None else load_table(server.table).cost(space, "latency_ms")
-        self._training = make_settings(Training, split_parameters(training)[1], "training")
+        self._training = make_training(space, training)
         self._name, self._progress = data, progress
         self.course = pd.DataFrame()
 

@@ -32,7 +32,7 @@ from netdyno.nas.spaces.single_path import SinglePath
 from netdyno.nas.supernets.train import Training
 from netdyno.profiler.cost.cost import LayerCost
 from netdyno.profiler.table import load_table
-from netdyno.runs import HISTORY, LEADS, NETWORKS, to_csv, write_run
+from netdyno.runs import HISTORY, LEADS, NETWORKS, forget_search, to_csv, write_run
 from netdyno.settings import make_settings
 from netdyno.targets import COSTS, Targets, split_constraint
 
@@ -147,5 +147,6 @@ def run_descent(
     descent = make_settings(Descent, options, owner, target=task.target, seed=task.seed)
     if fresh:
         (out / CHECKPOINT).unlink(missing_ok=True)
+        forget_search(out)
     found, accuracy = task.descend(descent, out, progress)
     return task.write(out, found, accuracy, {"settings": asdict(descent)})

@@ -14,8 +14,10 @@
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
+import sys
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,20 +26,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_text
+from netdyno.base.files import is_there
 from netdyno.base.result import Parts, add_to_result, find_parts, reading, replace_result
-from netdyno.base.rows import read_rows
+from netdyno.base.rows import read_rows, stream_rows
 from netdyno.nas.pareto import non_dominated
 from netdyno.nas.search.front import Front, load_front
 from netdyno.nas.space import Space, make_space
 
 DESCRIPTOR = "run.json"
+SCHEMA = 1
 FRONT = "front.csv"
 GROWTH = "growth.csv"
 JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
 NETWORKS = "networks"
+TRAINED = "network.json"
+"""What the folder of a trained network is known by."""
 HISTORY, LEADS = "descent.csv", "leads.csv"
 CASCADE, CASCADES, MEMBERS, THRESHOLDS = "cascade.json", "cascades.csv", "members.csv", "thresholds.csv"
 BUNDLES = "bundles"
@@ -90,6 +96,24 @@ class Run:
         return self.path / value if isinstance(value, str) else None
 
 
+def forget_search(path: Path) -> None:
+    """Delete what a search goes on from: its journal, and the networks that it trained; nothing else in the folder.
+
+    Raises:
+        InputError: something of it cannot be deleted.
+    """
+    networks = path / NETWORKS
+    try:
+        for file in path.glob(f"{JOURNAL}*"):
+            file.unlink()
+        for each in [] if networks.is_symlink() else networks.glob(f"*/{TRAINED}"):
+            shutil.rmtree(each.parent)
+        if networks.is_dir() and not any(networks.iterdir()):
+            networks.rmdir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be forgotten: {error.strerror}") from error
+
+
 def write_run(
     path: Path, descriptor: Mapping[str, Any], front: Front, others: Mapping[str, bytes] | None = None
 ) -> None:
@@ -101,8 +125,9 @@ def write_run(
     space = {"name": front.space.name, **front.space.parameters}
     columns = ["evaluations", *front.objectives]
     growth = pd.DataFrame(front.growth.reshape(-1, len(columns)), columns=columns).astype({"evaluations": int})
+    document = {"schema": SCHEMA, "space": space, **descriptor}
     files = {FRONT: front.to_csv().encode(), GROWTH: to_csv(growth), **(others or {})}
-    replace_result(path, DESCRIPTOR, {"space": space, **descriptor}, files, former=(MEASURED, HISTORY, LEADS))
+    replace_result(path, DESCRIPTOR, document, files, former=(MEASURED, HISTORY, LEADS))
 
 
 def write_measured(path: Path, rows: pd.DataFrame) -> None:
@@ -126,14 +151,15 @@ def load_run(path: Path) -> Run:
     Raises:
         InputError: no run there, or a file of it that cannot be understood.
     """
-    if not (path / DESCRIPTOR).is_file():
+    if not is_there(path / DESCRIPTOR):
         raise InputError(f"{path}: no run here; a run is a folder with {DESCRIPTOR}, as netdyno search writes it")
     with reading(path):
+        descriptor = read_document(path / DESCRIPTOR)
+        require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
         try:
-            descriptor = json.loads(read_text(path / DESCRIPTOR))
             space = make_space(**descriptor["space"])
             parts = find_parts(path, descriptor)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a run: {error}") from error
         front = load_front(parts.path(FRONT) or path / FRONT, space)
         if descriptor.get("objectives", list(front.objectives)) != list(front.objectives):
@@ -149,7 +175,7 @@ def load_run(path: Path) -> Run:
 
 
 def _load_measured(path: Path | None) -> pd.DataFrame:
-    rows = read_rows(path, list(MEASURED_COLUMNS)) if path is not None and path.exists() else []
+    rows = read_rows(path, list(MEASURED_COLUMNS)) if path is not None and is_there(path) else []
     try:
         return pd.DataFrame(rows, columns=list(MEASURED_COLUMNS), dtype=str).astype(MEASURED_COLUMNS)
     except (ValueError, OverflowError) as error:
@@ -162,14 +188,19 @@ def read_numbers(path: Path | None, columns: Sequence[str], names: Sequence[str]
     Raises:
         InputError: as of :func:`netdyno.base.rows.read_rows`, or a cell that is not a finite number.
     """
-    rows = read_rows(path, [*names, *columns]) if path is not None and path.exists() else []
+    found, texts = {name: array("d") for name in columns}, {name: list[str]() for name in names}
     try:
-        numbers = {name: np.array([float(row[name]) for row in rows]) for name in columns}
+        for row in stream_rows(path, [*names, *columns]) if path is not None and is_there(path) else ():
+            for name, column in found.items():
+                column.append(float(row[name]))
+            for name, text in texts.items():
+                text.append(sys.intern(row[name][:LONGEST]))
     except ValueError as error:
         raise InputError(f"{path}: not what belongs there: {error}") from error
+    numbers = {name: np.asarray(column) for name, column in found.items()}
     if not all(np.isfinite(column).all() for column in numbers.values()):
         raise InputError(f"{path}: holds values that are not finite")
-    return pd.DataFrame({**numbers, **{name: [row[name][:LONGEST] for row in rows] for name in names}})
+    return pd.DataFrame({**numbers, **texts})
 
 
 def cascade_parts(path: Path) -> Parts:
@@ -178,11 +209,11 @@ def cascade_parts(path: Path) -> Parts:
     Raises:
         InputError: its descriptor is none.
     """
-    if not (path / CASCADE).exists():
+    if not is_there(path / CASCADE):
         return Parts(path, None)
     try:
-        return find_parts(path, json.loads(read_text(path / CASCADE)))
-    except (ValueError, AttributeError, RecursionError) as error:
+        return find_parts(path, read_document(path / CASCADE))
+    except ValueError as error:
         raise InputError(f"{path / CASCADE}: not the descriptor of a cascade: {error}") from error
 
 

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import gzip
+import sys
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from netdyno.base.errors import InputError
-from netdyno.base.rows import read_rows
+from netdyno.base.files import is_there
+from netdyno.base.rows import stream_rows
 
+# Numbers are kept as such while a file is read, and equal texts once: rows of a file are many, its names few.
+_STORES: dict[str, Callable[[], Any]] = {
+    "string": list,
+    "integer": partial(array, "q"),
+    "number": partial(array, "d"),
+}
+_PARSERS: dict[str, Callable[[str], Any]] = {"string": sys.intern, "integer": int, "number": float}
 _DTYPES = {"string": "str", "integer": "int64", "number": "float64"}
 
 
@@ -36,8 +48,10 @@ class Resource:
 
     def frame(self, lines: list[Any]) -> pd.DataFrame:
         """Lines, each a sequence of all columns in order, as a frame."""
-        dtypes = {name: _DTYPES[kind] for name, (kind, _) in self.fields.items()}
-        return pd.DataFrame(lines, columns=list(self.fields)).astype(dtypes)
+        return self._typed(pd.DataFrame(lines, columns=list(self.fields)))
+
+    def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.astype({name: _DTYPES[kind] for name, (kind, _) in self.fields.items()})
 
     def content(self, frame: pd.DataFrame) -> bytes:
         """The file's content."""
@@ -57,13 +71,22 @@ class Resource:
         Raises:
             InputError: a file that cannot be understood.
         """
-        if path is None or not path.exists():
+        if path is None or not is_there(path):
             return self.frame([])
+        columns: dict[str, Any] = {name: _STORES[kind]() for name, (kind, _) in self.fields.items()}
+        parse = [(name, columns[name].append, _PARSERS[kind]) for name, (kind, _) in self.fields.items()]
         try:
-            rows = read_rows(path, [name for name in self.fields if name not in self.absent])
-            found = self.frame([[row.get(name, self.absent.get(name)) for name in self.fields] for row in rows])
+            for row in stream_rows(path, [name for name in self.fields if name not in self.absent]):
+                for name, append, parsed in parse:
+                    append(parsed(row[name]) if name in row else self.absent[name])
+            found = self._typed(pd.DataFrame({name: _values(column) for name, column in columns.items()}))
         except (ValueError, OverflowError) as error:
             raise InputError(f"{path}: not the {self.name} of a table: {error}") from error
         if fault := self.fault(found):
             raise InputError(f"{path}: not the {self.name} of a table: {fault}")
         return found
+
+
+def _values(column: Any) -> Any:
+    """A column as pandas takes it without a Python object a number."""
+    return np.asarray(column) if isinstance(column, array) else column

@@ -9,7 +9,6 @@ what a place without a layer costs. A network's name is its genes, option indice
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.files import read_text
 from netdyno.base.result import find_parts, reading, replace_result
-from netdyno.base.rows import read_rows
+from netdyno.base.rows import stream_rows
 from netdyno.profiler.layers import Layer, parse_layer
 from netdyno.profiler.samples import SAMPLES
 from netdyno.profiler.windows import WINDOWS
@@ -33,6 +32,9 @@ if TYPE_CHECKING:
 
 DESCRIPTOR = "datapackage.json"
 JOURNAL = "journal.sqlite"
+SCHEMA = 1
+MOST_ROWS = 200_000
+"""Rows of a table's layers, or of its networks."""
 DESCRIPTIONS = {
     "latency_ms": "median latency of one inference",
     "latency_ms_low": "lower end of its 95 % interval",
@@ -145,6 +147,7 @@ class LookupTable:
             resources.append(_resource(name, index))
         descriptor = {
             "name": self.name,
+            "schema": SCHEMA,
             "profile": "tabular-data-package",
             "resources": resources,
             "conditions": _finite(self.conditions),
@@ -157,8 +160,8 @@ def is_measured(path: Path) -> bool:
     if os.path.lexists(path / JOURNAL):
         return True
     try:
-        conditions = json.loads(read_text(path / DESCRIPTOR))["conditions"]
-    except (InputError, ValueError, KeyError, TypeError, RecursionError):
+        conditions = read_document(path / DESCRIPTOR)["conditions"]
+    except (InputError, KeyError):
         return False
     return isinstance(conditions, dict) and "versions" in conditions
 
@@ -215,17 +218,18 @@ def load_table(path: Path) -> LookupTable:
     if not os.path.isdir(path):
         raise InputError(f"{path}: no table here; a table is a folder with {DESCRIPTOR}")
     with reading(path):
-        try:
-            descriptor = json.loads(read_text(path / DESCRIPTOR))
-            name, conditions = descriptor["name"], descriptor["conditions"]
-            parts = find_parts(path, descriptor)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
+        descriptor = read_document(path / DESCRIPTOR)
+        require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
+        name, conditions = descriptor.get("name"), descriptor.get("conditions")
         if not isinstance(name, str) or not isinstance(conditions, dict):
             raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
+        try:
+            parts = find_parts(path, descriptor)
+        except ValueError as error:
+            raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
         layers, networks = (
-            _read_csv(parts.path(f"{name}.csv") or path / f"{name}.csv", index)
-            for name, index in (("layers", "layer"), ("networks", "genes"))
+            _read_csv(parts.path(f"{rows}.csv") or path / f"{rows}.csv", index)
+            for rows, index in (("layers", "layer"), ("networks", "genes"))
         )
         samples, windows = (resource.read(parts.path(resource.path)) for resource in (SAMPLES, WINDOWS))
     parts.tell()
@@ -234,7 +238,7 @@ def load_table(path: Path) -> LookupTable:
 
 def _read_csv(path: Path, index: str) -> pd.DataFrame:
     rows: dict[str, dict[str, Any]] = {}
-    for row in read_rows(path, (index, *COLUMNS)):
+    for row in stream_rows(path, (index, *COLUMNS), MOST_ROWS):
         key = row[index]
         if key in rows:
             raise InputError(f"{path}: {key!r} stands there twice")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import cache_folder, make_folder, pending, read_text, require_writable, write_atomic
+from netdyno.base.files import (
+    cache_folder,
+    is_there,
+    make_folder,
+    open_regular,
+    pending,
+    read_bytes,
+    read_text,
+    require_writable,
+    write_atomic,
+)
 
 Refuses = Callable[[Callable[[], object]], str]
 
@@ -60,6 +72,57 @@ def test_what_cannot_be_read(tmp_path: Path, refuses: Refuses) -> None:
     refuses(lambda: read_text(tmp_path / "latin"))
     for path in (tmp_path, tmp_path / "missing"):
         refuses(lambda path=path: read_text(path))
+
+
+def _put_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _put_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(path.parent):
+        listener.bind(path.name)
+
+
+NO_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "pipe": (_put_fifo, "a pipe"),
+    "socket": (_put_socket, "a socket or device"),
+    "endless device": (lambda path: path.symlink_to("/dev/zero"), "a device"),
+    "empty device": (lambda path: path.symlink_to("/dev/null"), "a device"),
+    "folder": (lambda path: path.mkdir(), "a folder"),
+    "link to nothing": (lambda path: path.symlink_to("/nowhere/at/all"), "where there is nothing"),
+    "link to itself": (lambda path: path.symlink_to(path), "leads to itself"),
+    "link to a pipe": (lambda path: (_put_fifo(path.with_name("pipe")), path.symlink_to("pipe")), "a pipe"),
+    "nothing": (lambda path: None, "No such file"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path, refuses: Refuses) -> None:
+    put, why = NO_FILES[kind]
+    put(tmp_path / "file")
+    for read in (read_bytes, read_text, open_regular):
+        message = refuses(lambda read=read: read(tmp_path / "file"))
+        assert why in message and str(tmp_path / "file") in message
+    assert is_there(tmp_path / "file") == (kind != "nothing")
+
+
+def test_names_that_no_file_can_have(refuses: Refuses) -> None:
+    for name in ("a\0b", "x" * 5000):
+        refuses(lambda name=name: read_bytes(Path(name)))
+
+
+def test_links_are_followed_unless_they_must_not_be(tmp_path: Path, refuses: Refuses) -> None:
+    write_atomic(tmp_path / "file", "content")
+    (tmp_path / "link").symlink_to("file")
+    assert read_bytes(tmp_path / "link") == b"content"
+    assert "a symbolic link" in refuses(lambda: read_bytes(tmp_path / "link", follow_links=False))
+
+
+def test_no_more_is_read_than_such_a_file_may_have(tmp_path: Path, refuses: Refuses) -> None:
+    write_atomic(tmp_path / "file", b"12345")
+    assert read_bytes(tmp_path / "file", 5) == b"12345"
+    assert "larger" in refuses(lambda: read_bytes(tmp_path / "file", 4))
+    assert "larger" in refuses(lambda: read_bytes(Path("/proc/self/maps"), 4)), "it says that it is empty"
 
 
 def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
