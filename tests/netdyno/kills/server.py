@@ -9,6 +9,7 @@ and after how many its first two readings and its last one had been kept.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import sys
@@ -18,9 +19,17 @@ from collections.abc import Callable
 from typing import Any
 
 from netdyno.cli.main import run
+from netdyno.nas.data import digits, load_data
 from netdyno.nas.search.journal import Journal as Evaluations
 from netdyno.profiler.journal import Journal as Readings
 
+WARM = """
+    netdyno.cascades netdyno.compare netdyno.demo netdyno.descent netdyno.ensembles netdyno.exporters.read
+    netdyno.nas.accuracy.predictor netdyno.nas.search.through_pymoo netdyno.profiler.compare
+    netdyno.profiler.formats.ofa_yaml netdyno.report.comparison netdyno.report.figures netdyno.report.gate
+    onnx plotly.offline scipy.stats sklearn.linear_model
+"""
+"""Modules that commands import as they need them, imported once."""
 SHIM = ctypes.CDLL(None)
 KEPT: list[int] = []
 
@@ -53,6 +62,11 @@ def _run(words: list[str], cwd: str, at: int, tmp: str, output: str) -> None:
 
 def main() -> None:
     """Answer requests until there are no more."""
+    for name in WARM.split():
+        importlib.import_module(name)
+    digits.COUNTS.update(train=100, val=50, test=50)
+    for split in digits.COUNTS:
+        load_data("digits", split)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
