@@ -141,10 +141,12 @@ class AgentDevice(WorkerDevice):
         return "emptying the cache takes energy too; leave out --cold-cache" if settings.cold_cache else ""
 
     def fed(self, artifact: Artifact, settings: Settings) -> Fed:
-        """What a model is fed; one that was not opened yet is opened for it."""
-        if key_of(artifact) not in self._found:
+        """What a model is fed; a foreign one that was not opened yet is opened for it."""
+        found = self._found.get(key_of(artifact)) or [(own.name, own.shape, own.dtype) for own in artifact.inputs]
+        if not found:
             self.open(artifact, settings).close()
-        return feed(artifact, self._found[key_of(artifact)])
+            found = self._found[key_of(artifact)]
+        return feed(artifact, found)
 
     def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
         """What a model was fed when it was opened; see :meth:`Device.inputs_of`."""

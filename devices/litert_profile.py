@@ -19,7 +19,7 @@ from netdyno.base.artifact import Artifact, Feeding
 from netdyno.base.errors import ModelError
 from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, add_events
 from netdyno.devices.operators import OperatorTimes
-from netdyno.devices.tflite_inputs import choose, index_of_subgraph, signatures, tensor_indices
+from netdyno.devices.tflite_inputs import choose, index_of_subgraph, signatures, tensor_indices, with_unique_names
 
 LIBRARY = "libLiteRt.so"
 MOST_EVENTS = 100_000
@@ -79,6 +79,7 @@ class LiteRtProfiler:
     """
 
     def __init__(self, data: bytes, inputs: Mapping[str, NDArray[Any]], threads: int, signature: str = "") -> None:
+        data = with_unique_names(data)
         artifact = Artifact(data, "tflite", feeding=Feeding(signature=signature))
         entry, known = choose(artifact), list(signatures(artifact).values())
         number = index_of_subgraph(known, 0) if entry is None else entry.index

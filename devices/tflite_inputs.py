@@ -182,3 +182,34 @@ def _ends(model: Any, tensor: Any) -> tuple[int, int] | None:
 def index_of_subgraph(known: Sequence[Entry], subgraph: int) -> int | None:
     """The place of the first signature of a subgraph; None if it has none."""
     return next((entry.index for entry in known if entry.subgraph == subgraph), None)
+
+
+def with_unique_names(data: bytes) -> bytes:
+    """A model whose inputs and outputs have names of their own, as signatures need; the same bytes if they had.
+
+    LiteRT makes a signature of a model that has none, and ends its process if a name occurs twice.
+
+    Raises:
+        ModelError: it is no TFLite model.
+    """
+    return _read(Artifact(data, "tflite"), lambda model: data if _has_unique_names(model) else _renamed(model))
+
+
+def _has_unique_names(model: Any) -> bool:
+    graph = model.Subgraphs(0)
+    sides = (_tensors(graph, None, side) for side in ("Inputs", "Outputs"))
+    return bool(model.SignatureDefsLength()) or not any("#" in name for side in sides for name in side)
+
+
+def _renamed(model: Any) -> bytes:
+    import flatbuffers  # type: ignore[import-untyped]
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromObj(model)
+    graph = tree.subgraphs[0]
+    for side in ("Outputs", "Inputs"):
+        for name, index in _tensors(model.Subgraphs(0), None, side).items():
+            graph.tensors[index].name = name.encode()
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
