@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.artifact import Artifact, Feeding, TensorSpec
+from netdyno.base.artifact import Artifact, Feeding, ModelFile, TensorSpec
 from netdyno.base.errors import DeviceError, InputError
 from netdyno.devices.agent.tensorrt import BUILD_S
 from netdyno.devices.agent.work import MODEL
@@ -37,12 +37,12 @@ _MARGIN_S = 60.0
 _FILES = ("onnxruntime", "onnxruntime-cuda", "litert")
 """Runtimes whose models open files themselves."""
 
-Key = tuple[str, tuple[TensorSpec, ...], Feeding]
+Key = tuple[str | ModelFile, tuple[TensorSpec, ...], Feeding]
 
 
 def key_of(artifact: Artifact) -> Key:
-    """Artifacts that are fed alike."""
-    return artifact.sha256, artifact.inputs, artifact.feeding
+    """Artifacts that are fed alike; a digest of gigabytes takes seconds, so files go by their names."""
+    return artifact.file or artifact.sha256, artifact.inputs, artifact.feeding
 
 
 class Connection(ABC):
