@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import stat
+import os
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import overload
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_bytes
+from netdyno.base.files import open_regular, read_bytes
+
+LARGEST_MODEL = 2**31 - 1
+"""Bytes of a model file that is held in memory; protobuf and FlatBuffers address no more."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class ModelFile:
         Raises:
             InputError: it cannot be read.
         """
-        return read_bytes(self.path)
+        return read_bytes(self.path, LARGEST_MODEL)
 
     @cached_property
     def sha256(self) -> str:
@@ -152,21 +156,13 @@ def require_regular(path: Path) -> int:
     Raises:
         InputError: it does not.
     """
-    try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):
-            raise InputError(f"{path}: not a file", artifact=str(path))
-        with path.open("rb"):
-            return about.st_size
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        why = error.strerror if isinstance(error, OSError) else "not a path"
-        raise InputError(f"{path}: cannot be read: {why}", artifact=str(path)) from error
+    with open_regular(path, sys.maxsize) as file:
+        return os.fstat(file.fileno()).st_size
 
 
 def _digest(path: Path) -> str:
-    require_regular(path)
     try:
-        with path.open("rb") as file:
+        with open_regular(path, sys.maxsize) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}", artifact=str(path)) from error

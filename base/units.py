@@ -10,6 +10,10 @@ from netdyno.base.errors import InputError
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h|)\s*")
 _SHAPE = re.compile(r"(?:(?P<name>.+):)?(?P<shape>[0-9]{1,10}(?:x[0-9]{1,10})*|scalar)", re.DOTALL)
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 1 << 10, "mib": 1 << 20}
+_BYTES |= {"gib": 1 << 30, "tib": 1 << 40}
+_SIZE = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{0,9})?)\s*([kmgt]i?b|b|)\s*", re.IGNORECASE | re.ASCII)
+_LARGEST_SIZE = 10**18
 _LARGEST_DIMENSION = 2**31 - 1
 
 
@@ -24,6 +28,19 @@ def parse_duration(text: str) -> float:
     if seconds <= 0 or not math.isfinite(seconds):
         raise InputError(f"not a positive duration: {text!r}; write it like 60s, 2min or 500ms")
     return seconds
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes of ``4GB``, ``500MB``, ``2GiB`` or a plain number of bytes.
+
+    Raises:
+        InputError: not a positive size below an exabyte.
+    """
+    match = _SIZE.fullmatch(text)
+    size = int(float(match[1]) * _BYTES[match[2].lower()]) if match else 0
+    if not 0 < size < _LARGEST_SIZE:
+        raise InputError(f"not a size of memory: {text!r}; write it like 4GB or 500MB")
+    return size
 
 
 def parse_shape(text: str) -> tuple[str | None, tuple[int, ...]]:

@@ -33,6 +33,7 @@ _NO_ANSWER = (
 )  # fmt: skip
 """What taking an answer apart makes of one that is none."""
 MOST_BYTES = 1 << 50
+_NO_SESSION = -1
 _MARGIN_S = 60.0
 _FILES = ("onnxruntime", "onnxruntime-cuda", "litert")
 """Runtimes whose models open files themselves."""
@@ -92,8 +93,17 @@ class AgentDevice(WorkerDevice):
         """A process of the agent for a runtime."""
         if settings.cores:
             raise InputError(f"{self.id}: cores are chosen on phones only", device=self.id)
+        limit = (f"limit={settings.memory_limit_bytes}",) if settings.memory_limit_bytes else ()
         gpu = (self.gpu,) if self.gpu else ()
-        return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *gpu)
+        return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *limit, *gpu)
+
+    def start(self, settings: Settings) -> None:
+        """Have a worker that has imported its runtime."""
+        if not settings.runtime:
+            return  # each model has that of its format
+        self.hold()
+        worker = self._worker("work", settings.runtime, settings)
+        worker.ask(Frame({"do": "close", "session": _NO_SESSION}), timeout_s=self.silence_s)
 
     def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Have a worker load an artifact."""

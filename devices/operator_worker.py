@@ -1,4 +1,4 @@
-"""The process that profiles operators: ``python -m netdyno.devices.operator_worker RUNTIME``.
+"""The process that profiles operators: ``python -m netdyno.devices.operator_worker RUNTIME LIMIT``.
 
 Runtimes profile for as long as a process lives, or leave files behind; so it answers one request and ends. The same
 model is loaded once more without the profiler, and both take turns, so that drift hits them alike.
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from netdyno.devices.agent import models
-from netdyno.devices.agent.main import end_with, refusal
+from netdyno.devices.agent.limits import default_limit, limit_memory
+from netdyno.devices.agent.main import end_with, trouble
 from netdyno.devices.agent.work import arrays_of, model_source
 from netdyno.devices.litert_profile import LiteRtProfiler
 from netdyno.devices.onnxruntime_profile import parse_profile
@@ -111,18 +112,20 @@ def profile(runtime: str, frame: Frame) -> OperatorProfile:
         return OperatorProfile(profiler.operators(), whole_us)
 
 
-def main(runtime: str) -> None:
-    """Answer one request."""
+def main(runtime: str, limit: str) -> None:
+    """Answer one request, whose model may take ``limit`` bytes of memory, or the usual share of it for 0."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     stream = socket.socket(fileno=0)
     end_with(stream.fileno())
-    request = receive(stream)
+    limit_memory(int(limit) or default_limit())
     try:
-        reply = to_wire(profile(runtime, request))
+        reply = to_wire(profile(runtime, receive(stream)))
     except Exception as error:
-        reply = Frame({"refused": refusal(error)})
+        reply = Frame(trouble(error))
     send(stream, reply)
+    while stream.recv(1 << 16):  # a request that did not fit into memory is sent to its end before this is read
+        pass
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

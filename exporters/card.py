@@ -5,19 +5,19 @@ A card that is read may be forged: its types, sizes and file names are all check
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeGuard
+from typing import Any, TypeGuard
 
 from netdyno.base.artifact import TensorSpec
+from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError, VerificationError
+from netdyno.base.files import open_regular
 from netdyno.exporters.layout import layout
 
 CARD = "card.json"
@@ -26,7 +26,6 @@ GOLDEN_OUTPUT = "golden_output.npy"
 SCHEMA = 1
 MOST_OUTPUTS = 9
 _OWN_KEYS = frozenset({"schema", "name", "input", "output", "outputs", "files"})
-_LARGEST_CARD = 16 * 2**20
 _LARGEST_INTEGER = 2**31 - 1
 # These names and no others: no card can point out of its folder.
 _FILE_NAME = re.compile(r"model\.[a-z0-9_-]{1,32}|golden_input\.npy|golden_(output|c[1-9])\.npy")
@@ -107,10 +106,8 @@ def read_card(path: Path) -> Card:
     Raises:
         InputError: no card there, not JSON, or a field that is missing or malformed.
     """
-    try:
-        document = json.loads(read_regular(path, _LARGEST_CARD).decode(), parse_constant=no_constant)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON document in UTF-8: {error}") from error
+    document = read_document(path, follow_links=False, strict=True)
+    require_schema(document, path, SCHEMA)
     try:
         return _parse_card(document)
     except _Malformed as error:
@@ -125,7 +122,12 @@ def read_checked(folder: Path, entry: FileEntry) -> bytes:
         VerificationError: its size or digest is not the card's.
     """
     path = folder / entry.name
-    data = read_regular(path, _LARGEST_INTEGER)
+    try:
+        with open_regular(path, _LARGEST_INTEGER, follow_links=False) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(size) if size == entry.bytes else b""  # what cannot be the file is not read
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if entry_of(entry.name, data) != entry:
         raise VerificationError(f"{path}: not the file that the card lists: its size or sha256 differs")
     return data
@@ -133,11 +135,6 @@ def read_checked(folder: Path, entry: FileEntry) -> bytes:
 
 class _Malformed(Exception):
     """A field of a card that is not what it should be."""
-
-
-def no_constant(name: str) -> NoReturn:
-    """Refuse what Python's JSON reader takes beyond JSON: NaN and infinities."""
-    raise ValueError(f"{name} is not JSON")
 
 
 def _parse_card(document: Any) -> Card:
@@ -211,26 +208,3 @@ def _name(fields: Mapping[str, Any], what: str) -> str:
 
 def _is_size(value: Any) -> TypeGuard[int]:
     return type(value) is int and 1 <= value <= _LARGEST_INTEGER
-
-
-def read_regular(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file: no link to elsewhere, no pipe that never ends.
-
-    Raises:
-        InputError: no such file, no regular one, or one of more than ``limit`` bytes.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
-        raise InputError(f"{path}: cannot be read: {reason}") from error
-    try:
-        facts = os.fstat(descriptor)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
-            raise InputError(f"{path}: not a regular file of at most {limit} bytes")
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(limit)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    finally:
-        os.close(descriptor)

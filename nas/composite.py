@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic, read_bytes, require_replaceable
+from netdyno.base.files import read_bytes
+from netdyno.base.folders import folder_atomic, require_replaceable
 from netdyno.exporters.bundle import Bundle, load_bundle, require_place
-from netdyno.exporters.card import CARD, FileEntry, entry_of, no_constant, read_checked, read_regular
+from netdyno.exporters.card import CARD, FileEntry, entry_of, read_checked
 
 if TYPE_CHECKING:
     from netdyno.nas.data.dataset import Dataset
@@ -117,7 +119,8 @@ def load_composite(kind: Kind, path: Path) -> Composite:
         VerificationError: a file is not the one that was shipped.
     """
     descriptor = path / kind.descriptor
-    fields = _read(descriptor)
+    fields = read_document(descriptor, _LARGEST, follow_links=False, strict=True)
+    require_schema(fields, descriptor, SCHEMA)
     fits = fields.get("schema") == SCHEMA and fields.keys() == kind.keys | _OWN
     _require(fits, descriptor, f"not a descriptor of schema {SCHEMA}", kind)
     listed, facts = fields["members"], fields["facts"]
@@ -138,16 +141,6 @@ def load_composite(kind: Kind, path: Path) -> Composite:
     answers = {(*(spec.shape for spec in member.card.outputs), _labels(member)) for member in members}
     _require(len(answers) == 1, descriptor, "members answer in different classes", kind)
     return Composite(path, how, tuple(members), facts)
-
-
-def _read(descriptor: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(read_regular(descriptor, _LARGEST).decode(), parse_constant=no_constant)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{descriptor}: not a JSON document in UTF-8: {error}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"{descriptor}: not an object")
-    return document
 
 
 def _entry(value: Any, name: str, descriptor: Path, kind: Kind) -> FileEntry:

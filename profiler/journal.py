@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.closing import Closing
+from netdyno.base.database import SIDE_FILES, open_database
 from netdyno.base.errors import InputError
 from netdyno.base.files import make_folder
 from netdyno.profiler.energy import Window
 
-SIDE_FILES = ("", "-wal", "-shm")
-"""What SQLite adds to a journal's name while somebody has it open."""
+SCHEMA = 1
+LONGEST_NS = 86_400 * 10**9
+"""A day: no inference takes longer."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS run (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -54,7 +56,7 @@ UNION ALL SELECT reason FROM flag WHERE typeof(reason) != 'text' OR typeof(start
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Visit:
     """What one candidate took in one round of one process start; ``flag`` says why not to trust it, if so.
 
@@ -69,8 +71,16 @@ class Visit:
     slowdown: float = 1.0
 
 
+def _is_plausible(blob: Any) -> bool:
+    """Whether a visit's latencies are such as a clock tells: of a coarse one some may be 0, and never all."""
+    if not isinstance(blob, bytes) or not blob or len(blob) % 8:
+        return False
+    latency_ns = np.frombuffer(blob, "<i8")
+    return bool(latency_ns.min() >= 0 and 0 < latency_ns.max() <= LONGEST_NS)
+
+
 class Journal(Closing):
-    """The readings of one profiling run; a context manager.
+    """The readings of one profiling run, in memory alone without a ``path``; a context manager.
 
     ``conditions`` say what is measured and how: a journal of other conditions is never continued.
 
@@ -78,16 +88,17 @@ class Journal(Closing):
         InputError: the file is no journal, belongs to other conditions, or the folder cannot be written.
     """
 
-    def __init__(self, path: Path, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
+    def __init__(self, path: Path | None, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.path = path
-        make_folder(path.parent)
+        if path is not None:
+            make_folder(path.parent)
         with self._errors():
-            if fresh:
+            if fresh and path is not None:
                 for suffix in SIDE_FILES:
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
-            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database = open_database(path, _SCHEMA, SCHEMA)
         try:
-            self._prepare()
+            self._require_plausible()
             self._claim(json.dumps(conditions, sort_keys=True))
         except InputError:
             self.close()
@@ -95,12 +106,10 @@ class Journal(Closing):
         ((last_start,),) = self._rows("SELECT COALESCE(MAX(start), 0) FROM visit")
         self.start = 1 + int(last_start)
 
-    def _prepare(self) -> None:
-        """Make the tables where there are none, and refuse contents that no run wrote."""
-        with self._errors():
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.executescript(_SCHEMA)
-        if list(self._rows(_MALFORMED)):
+    def _require_plausible(self) -> None:
+        """Refuse contents that no run wrote: cells of other types, times that nothing takes."""
+        impossible = any(not _is_plausible(blob) for (blob,) in self._rows("SELECT latency_ns FROM visit"))
+        if impossible or next(self._rows(_MALFORMED), None):
             raise InputError(f"{self.path}: cannot be used as a journal: it holds rows that no run wrote")
 
     def _claim(self, conditions: str) -> None:

@@ -1,19 +1,30 @@
-"""Files of a table beside its rows: one CSV each, written whole, hostile until parsed."""
+"""Files of a table beside its rows: one CSV each, hostile until parsed."""
 
 from __future__ import annotations
 
 import gzip
+import sys
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import write_atomic
-from netdyno.base.rows import read_rows
+from netdyno.base.files import is_there
+from netdyno.base.rows import stream_rows
 
+# Numbers are kept as such while a file is read, and equal texts once: rows of a file are many, its names few.
+_STORES: dict[str, Callable[[], Any]] = {
+    "string": list,
+    "integer": partial(array, "q"),
+    "number": partial(array, "d"),
+}
+_PARSERS: dict[str, Callable[[str], Any]] = {"string": sys.intern, "integer": int, "number": float}
 _DTYPES = {"string": "str", "integer": "int64", "number": "float64"}
 
 
@@ -37,38 +48,45 @@ class Resource:
 
     def frame(self, lines: list[Any]) -> pd.DataFrame:
         """Lines, each a sequence of all columns in order, as a frame."""
-        dtypes = {name: _DTYPES[kind] for name, (kind, _) in self.fields.items()}
-        return pd.DataFrame(lines, columns=list(self.fields)).astype(dtypes)
+        return self._typed(pd.DataFrame(lines, columns=list(self.fields)))
 
-    def write(self, folder: Path, frame: pd.DataFrame) -> list[dict[str, Any]]:
-        """Write the file, and return its entry of the descriptor's resources; without lines there is neither.
+    def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.astype({name: _DTYPES[kind] for name, (kind, _) in self.fields.items()})
 
-        Raises:
-            InputError: the folder cannot be written.
-        """
-        if frame.empty:
-            (folder / self.path).unlink(missing_ok=True)
-            return []
-        text, packed = frame.to_csv(index=False, lineterminator="\n"), self.path.endswith(".gz")
-        write_atomic(folder / self.path, gzip.compress(text.encode(), mtime=0) if packed else text)
+    def content(self, frame: pd.DataFrame) -> bytes:
+        """The file's content."""
+        text = frame.to_csv(index=False, lineterminator="\n").encode()
+        return gzip.compress(text, mtime=0) if self.path.endswith(".gz") else text
+
+    def entry(self) -> dict[str, Any]:
+        """The file's entry of the descriptor's resources."""
+        packed = self.path.endswith(".gz")
         fields = [{"name": name, "type": kind, "description": told} for name, (kind, told) in self.fields.items()]
         entry = {"name": self.name, "path": self.path, "format": "csv", "encoding": "utf-8"}
-        return [entry | ({"compression": "gz"} if packed else {}) | {"schema": {"fields": fields}}]
+        return entry | ({"compression": "gz"} if packed else {}) | {"schema": {"fields": fields}}
 
-    def read(self, folder: Path) -> pd.DataFrame:
-        """What is in a table's folder; no lines where there is no such file.
+    def read(self, path: Path | None) -> pd.DataFrame:
+        """What is in the file of a table; no lines where there is no such file.
 
         Raises:
             InputError: a file that cannot be understood.
         """
-        path = folder / self.path
-        if not path.exists():
+        if path is None or not is_there(path):
             return self.frame([])
+        columns: dict[str, Any] = {name: _STORES[kind]() for name, (kind, _) in self.fields.items()}
+        parse = [(name, columns[name].append, _PARSERS[kind]) for name, (kind, _) in self.fields.items()]
         try:
-            rows = read_rows(path, [name for name in self.fields if name not in self.absent])
-            found = self.frame([[row.get(name, self.absent.get(name)) for name in self.fields] for row in rows])
+            for row in stream_rows(path, [name for name in self.fields if name not in self.absent]):
+                for name, append, parsed in parse:
+                    append(parsed(row[name]) if name in row else self.absent[name])
+            found = self._typed(pd.DataFrame({name: _values(column) for name, column in columns.items()}))
         except (ValueError, OverflowError) as error:
             raise InputError(f"{path}: not the {self.name} of a table: {error}") from error
         if fault := self.fault(found):
             raise InputError(f"{path}: not the {self.name} of a table: {fault}")
         return found
+
+
+def _values(column: Any) -> Any:
+    """A column as pandas takes it without a Python object a number."""
+    return np.asarray(column) if isinstance(column, array) else column

@@ -18,7 +18,8 @@ from netdyno.profiler.resource import Resource
 
 
 def _fault(samples: pd.DataFrame) -> str:
-    possible = samples[["latency_ms", "slowdown"]].map(lambda value: 0 < value < math.inf).all(axis=None)
+    values = samples[["latency_ms", "slowdown"]].to_numpy()
+    possible = ((values > 0) & (values < math.inf)).all()
     return "" if possible else "a latency that nothing can take"
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple
 
+import numpy as np
 import pandas as pd
 
 from netdyno.profiler.energy import Window
@@ -13,7 +14,7 @@ from netdyno.profiler.resource import Resource
 
 
 def _fault(windows: pd.DataFrame) -> str:
-    known = windows[["gross_mj", "idle_w"]].map(math.isfinite).all(axis=None)
+    known = np.isfinite(windows[["gross_mj", "idle_w"]].to_numpy()).all()
     taken = windows["seconds"].between(0, math.inf, inclusive="neither").all() and (windows["inferences"] > 0).all()
     return "" if known and taken else "a window that nothing can be read in"
 

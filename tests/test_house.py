@@ -140,3 +140,43 @@ def test_every_listed_package_is_there() -> None:
 
 def test_tables_hold_no_code() -> None:
     assert not [file for file in (ROOT / "tables").rglob("*") if file.suffix in {".py", ".so", ".sh", ".ipynb"}]
+
+
+# Where files are opened that no user names: of the kernel, of the package itself, of a cache; and the one way.
+_OPENERS = {
+    "netdyno.base.files": "the one way",
+    "netdyno.base.database": "the one way, of databases",
+    "netdyno.base.clock": "/proc",
+    "netdyno.base.rows": "unpacks what was opened in the one way",
+    "netdyno.nas.data.idx": "unpacks what was opened in the one way",
+    "netdyno.nas.ensembles.arrays": "unpacks what was opened in the one way",
+    "netdyno.nas.state": "unpacks what was read in the one way",
+    "netdyno.exporters.read": "weights beside a model, which ONNX's own reader finds",
+    "netdyno.nas.run_networks": "a program that is shipped by itself, with the standard library",
+    "netdyno.report.page": "the package's own files",
+    "netdyno.cli.console": "/dev/null",
+    "netdyno.cli.streams": "/dev/null",
+}
+_CALLS = {"open", "os.open", "io.open", "np.load", "numpy.load", "torch.load", "sqlite3.connect", "gzip.open"}
+_CALLS |= {"zipfile.ZipFile", "tarfile.open", "pd.read_csv", "onnx.load", "onnx.load_model"}
+
+
+def _opens(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    if ast.unparse(node.func) in _CALLS:
+        return "O_DIRECTORY" not in ast.unparse(node)  # which opens nothing but a folder
+    if not isinstance(node.func, ast.Attribute):
+        return False
+    modes = [each.value for each in node.args[:1] if isinstance(each, ast.Constant)]
+    reads = (
+        node.func.attr == "open" and (not node.args or str(*modes)[:1] == "r") and "path" in ast.unparse(node.func)
+    )
+    return node.func.attr in ("read_text", "read_bytes") or reads
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if _floor(m) != "devices" and m not in _OPENERS])
+def test_users_files_are_opened_in_one_way(module: str) -> None:
+    tree = ast.parse(SOURCES[module].read_text(encoding="utf-8"))
+    stray = [f"line {node.lineno}: {ast.unparse(node)}" for node in ast.walk(tree) if _opens(node)]  # type: ignore[attr-defined]
+    assert not stray, f"{module} opens files past base.files.open_regular: {stray}"

@@ -208,7 +208,7 @@ class BuiltinWorker(PhoneWorker):
                 raise ValueError("memory that no phone has")
             return taken
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
         """Answer as a worker of this machine does."""
         self.require_alive()
         message = request.message
@@ -255,7 +255,7 @@ class MemoryWorker(PhoneWorker):
         """It keeps no models."""
         raise DeviceError("models are only weighed here")
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
         """It keeps nothing that could be asked about."""
         raise DeviceError("models are only weighed here")
 

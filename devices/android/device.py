@@ -29,7 +29,7 @@ from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile
 from netdyno.devices.signature import tflite_signature
 from netdyno.devices.worker import WorkerBase
-from netdyno.devices.workers import Loaded, WorkerDevice, WorkerSession
+from netdyno.devices.workers import SILENCE_S, Loaded, WorkerDevice, WorkerSession
 
 _LOGGER = logging.getLogger("netdyno")
 BUILTIN = "builtin"
@@ -53,7 +53,7 @@ class AndroidDevice(WorkerDevice):
         runner: str = "",
         fetch: bool = True,
         lock_wait_s: float = 120.0,
-        silence_s: float = 600.0,
+        silence_s: float = SILENCE_S,
     ) -> None:
         with ExitStack() as stack:
             self._transport = stack.enter_context(connect(identifier.partition(":")[2]))
@@ -143,6 +143,8 @@ class AndroidDevice(WorkerDevice):
         """The runner as what keeps models, or as what weighs them."""
         if settings.cold_cache:
             raise InputError(f"{self.id}: there is no way to empty the caches of a phone", device=self.id)
+        if settings.memory_limit_bytes:
+            raise InputError(f"{self.id}: a phone limits memory itself; leave out --memory-limit", device=self.id)
         self.prepare()
         return self._runner.start(kind, settings)
 

@@ -197,7 +197,7 @@ class GoogleWorker(PhoneWorker):
                 raise ValueError("no memory that a phone has")
             return int(log.memory_mb * _MIB)
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
         """Answer as a worker of this machine does."""
         self.require_alive()
         message = request.message

@@ -29,7 +29,7 @@ from netdyno.devices.meters import Meter
 from netdyno.devices.ssh.address import Address
 from netdyno.devices.ssh.connection import CONNECT_S, SshConnection, SshWorker, ask
 from netdyno.devices.tree import Snapshot
-from netdyno.devices.workers import WorkerMeter
+from netdyno.devices.workers import SILENCE_S, WorkerMeter
 
 _LOGGER = logging.getLogger("netdyno")
 _FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
@@ -86,7 +86,7 @@ class SshDevice(AgentDevice):
 
     machine: type[Host] = Host
 
-    def __init__(self, address: Address, *, lock_wait_s: float = 120.0, silence_s: float = 600.0) -> None:
+    def __init__(self, address: Address, *, lock_wait_s: float = 120.0, silence_s: float = SILENCE_S) -> None:
         self.address = address
         super().__init__(address.anonymous(), SshConnection(address), silence_s)
         self._lock_wait_s = lock_wait_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netdyno.base.documents import read_document
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_text
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.evaluated import evaluate_network
@@ -37,8 +36,8 @@ def read_courses(folder: Path) -> list[Course]:
     courses = []
     for path in sorted(folder.glob(f"*/{NETWORK}")):
         try:
-            courses += [Course(**course) for name, course in json.loads(read_text(path)).items() if name == COURSE]
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            courses += [Course(**course) for name, course in read_document(path).items() if name == COURSE]
+        except (ValueError, TypeError) as error:
             raise InputError(f"{path}: not the descriptor of a network: {error}") from error
     return courses
 

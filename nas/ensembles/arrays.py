@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import write_atomic
+from netdyno.base.files import open_regular, write_atomic
 from netdyno.exporters.npy import parse_npy
 
 
@@ -37,16 +38,15 @@ def read_arrays(path: Path, names: Collection[str]) -> dict[str, NDArray[Any]]:
     Raises:
         InputError: no such file, damaged, compressed, or of other arrays.
     """
-    if not path.is_file():  # a pipe would never end
-        raise InputError(f"{path}: no such file, or not a regular one")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             if sorted(entry.filename for entry in entries) != sorted(f"{name}.npy" for name in names):
                 raise InputError(f"{path}: does not hold {', '.join(names)}")
-            size = path.stat().st_size
-            # What is stored as it is cannot grow beyond the file.
-            if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > size for entry in entries):
+            size = os.fstat(file.fileno()).st_size
+            # What is stored as it is cannot grow beyond the file, unless entries overlap.
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
+            if not stored or sum(entry.file_size for entry in entries) > size:
                 raise InputError(f"{path}: compressed arrays are not read")
             contents = {entry.filename.removesuffix(".npy"): archive.read(entry) for entry in entries}
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import read_text, write_atomic
+from netdyno.base.files import write_atomic
+from netdyno.base.rows import stream_cells
 from netdyno.nas import pareto
 from netdyno.nas.space import Population, Space
 
@@ -48,15 +50,19 @@ class Front:
     def __len__(self) -> int:
         return len(self.X)
 
-    def save(self, path: Path) -> None:
-        """Write ``front.csv``: objectives, then genes as option indices."""
+    def to_csv(self) -> str:
+        """The content of ``front.csv``: objectives, then genes as option indices."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*self.objectives, *(f"x{i}" for i in range(self.X.shape[1]))])
         writer.writerows(
             [*map(float, values), *map(int, genes)] for values, genes in zip(self.F, self.X, strict=True)
         )
-        write_atomic(path, text.getvalue())
+        return text.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Write :meth:`to_csv` to a file."""
+        write_atomic(path, self.to_csv())
 
 
 def load_front(path: Path, space: Space) -> Front:
@@ -66,15 +72,18 @@ def load_front(path: Path, space: Space) -> Front:
         InputError: not such a file, or not of this space.
     """
     genes = len(space.cardinalities)
-    text = read_text(path)
+    cells = stream_cells(path)
+    objectives = tuple(next(cells)[:-genes])
     try:
-        header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-        objectives = tuple(header[:-genes])
-        if not objectives or not rows or any(len(row) != len(header) for row in rows):
+        objective_values, options = array("d"), array("q")
+        for row in cells:
+            objective_values.extend(map(float, row[:-genes]))
+            options.extend(map(int, row[-genes:]))
+        if not objectives or not options:
             raise ValueError("rows and columns do not fit")
-        values = np.array([[float(value) for value in row[:-genes]] for row in rows])
-        X = space.check(np.array([[int(value) for value in row[-genes:]] for row in rows]))
-    except (ValueError, csv.Error) as error:
+        values = np.asarray(objective_values).reshape(-1, len(objectives))
+        X = space.check(np.asarray(options).reshape(-1, genes))
+    except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not a front of {space.name}: {error}") from error
     if not np.isfinite(values).all():
         raise InputError(f"{path}: holds objectives that are not finite")

@@ -6,23 +6,27 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from netdyno.base.database import open_database
 from netdyno.base.errors import InputError
 from netdyno.nas.search.problem import Problem, Scores
 from netdyno.nas.space import Population
 
 _COMMIT_S = 0.5
 """What is evaluated within this time is evaluated again after a kill; whatever takes longer is kept at once."""
+SCHEMA = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS search (identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS batch (
     number INTEGER PRIMARY KEY, genes BLOB NOT NULL, scores BLOB NOT NULL, elapsed_s REAL NOT NULL
 );
 """
+_SPENT = "SELECT COALESCE(MAX(elapsed_s), 0.0) FROM batch"
 
 
 class Journal:
@@ -39,17 +43,18 @@ class Journal:
         self._genes = len(problem.space.cardinalities)
         self._columns = len(problem.objectives) + 1
         self._committed = self._began = time.monotonic()
-        try:
-            self._database = sqlite3.connect(path, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.executescript(_SCHEMA)
-            self._require(json.dumps(identity, sort_keys=True, default=str))
-            self._X, self._scores = self._read(problem)
-            (self.spent_s,) = self._database.execute("SELECT COALESCE(MAX(elapsed_s), 0.0) FROM batch").fetchone()
-            if not (isinstance(self.spent_s, float) and self.spent_s >= 0):
-                raise ValueError("times that are none")
-        except (sqlite3.Error, ValueError) as error:
-            raise InputError(f"{path}: not the journal of a search: {error}") from error
+        with ExitStack() as refused:
+            try:
+                self._database = open_database(path, _SCHEMA, SCHEMA)
+                refused.callback(self._database.close)
+                self._require(json.dumps(identity, sort_keys=True, default=str))
+                self._X, self._scores = self._read(problem)
+                (self.spent_s,) = self._database.execute(_SPENT).fetchone()
+                if not (isinstance(self.spent_s, float) and self.spent_s >= 0):
+                    raise ValueError("times that are none")
+            except (sqlite3.Error, ValueError, TypeError) as error:  # SQLite keeps values of any type in any column
+                raise InputError(f"{path}: not the journal of a search: {error}") from error
+            refused.pop_all()
         self._told = 0
         self._position: dict[bytes, int] | None = None
 

@@ -13,8 +13,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic, read_text, require_replaceable
+from netdyno.base.files import is_there
+from netdyno.base.folders import folder_atomic, require_replaceable
 from netdyno.base.registry import Registry, require
 from netdyno.nas.space import Space, make_space
 from netdyno.nas.state import read_state
@@ -32,6 +34,7 @@ SUPERNETS = Registry("supernet", "netdyno.supernets")
 DESCRIPTOR = "supernet.json"
 NETWORK = "network.json"
 WEIGHTS = "weights.pt"
+SCHEMA = 1
 OWN_FILES = (DESCRIPTOR, WEIGHTS)
 
 
@@ -68,7 +71,7 @@ def load_supernet(path: Path) -> tuple[Supernet, dict[str, Any]]:
         InputError: no supernet there, or its files do not belong together.
         MissingExtra: torch is not installed.
     """
-    if not (path / DESCRIPTOR).is_file():
+    if not is_there(path / DESCRIPTOR):
         raise InputError(f"{path}: no supernet here; a supernet is a folder with {DESCRIPTOR} and {WEIGHTS}")
     return _read(path, DESCRIPTOR, "supernet", lambda known: make_supernet(make_space(**known["space"])))
 
@@ -82,7 +85,7 @@ def save_network(network: Subnet, path: Path, *, data: str, training: Training |
 
 def load_network(path: Path) -> tuple[Subnet, dict[str, Any]]:
     """A trained network from its folder, and the folder's descriptor; raises as :func:`load_supernet` does."""
-    if not (path / NETWORK).is_file():
+    if not is_there(path / NETWORK):
         raise InputError(f"{path}: no network here; a network is a folder with {NETWORK} and {WEIGHTS}")
 
     def make(known: dict[str, Any]) -> Subnet:
@@ -95,7 +98,7 @@ def load_network(path: Path) -> tuple[Subnet, dict[str, Any]]:
 
 
 def _describe(space: Space) -> dict[str, Any]:
-    return {"space": {"name": space.name, **space.parameters}}
+    return {"schema": SCHEMA, "space": {"name": space.name, **space.parameters}}
 
 
 def _write(path: Path, descriptor: str, content: dict[str, Any], module: Module) -> None:
@@ -109,14 +112,19 @@ def _write(path: Path, descriptor: str, content: dict[str, Any], module: Module)
 
 
 def _read(path: Path, descriptor: str, kind: str, make: Callable[[dict[str, Any]], M]) -> tuple[M, dict[str, Any]]:
-    state = read_state(path / WEIGHTS, purpose=f"a {kind}")
+    torch = require("torch", extra="train", purpose=f"a {kind}")
+    known = read_document(path / descriptor)
+    require_schema(known, path / descriptor, SCHEMA)
     try:
-        known = json.loads(read_text(path / descriptor))
+        with torch.device("meta"):  # shapes alone: what a descriptor asks for may be of any size
+            needed = make(known).state_dict()
+        sizes = {name: tuple(value.shape) for name, value in needed.items()}
+        most = sum(value.numel() * value.element_size() for value in needed.values())
+        state = read_state(path / WEIGHTS, f"a {kind}", most)
+        if sizes != {name: tuple(value.shape) for name, value in state.items()}:
+            raise InputError(f"{path / WEIGHTS}: not the weights of the {kind} in {descriptor}")
         module = make(known)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(f"{path / descriptor}: not the descriptor of a {kind}: {error}") from error
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path / WEIGHTS}: not the weights of the {kind} in {descriptor}") from error
+    module.load_state_dict(state)
     return module.eval(), known

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdyno.cli.console import emit, print_table, progress, say
 from netdyno.cli.feeding import Choices, choose, print_inputs
+from netdyno.cli.resuming import resumable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,12 +41,15 @@ def profile_one(
     as_json: bool,
 ) -> None:
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
-    from netdyno.base.files import write_atomic
+    from netdyno.base.deadline import SPARE_S, within
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
+    budget_s = None if method.budget_s is None else method.budget_s + SPARE_S
     if operators:  # half of the budget is for them
         method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
-    with progress() as tell:
+    device.prepare()
+    device.hold()  # waiting for another user is no part of the budget
+    with progress() as tell, within(budget_s):
         whole = profile_model(artifact, device, settings, method, tell)
         parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
     fed = device.inputs_of(artifact)
@@ -53,8 +58,8 @@ def profile_one(
     if parts is not None:
         document |= asdict(parts)
     if out is not None:
-        model_table(artifact, device, settings, whole, parts).save(out)
-        write_atomic(out / f"{artifact.name}.json", json.dumps(document, indent=2) + "\n")
+        report = {f"{artifact.name}.json": (json.dumps(document, indent=2) + "\n").encode()}
+        model_table(artifact, device, settings, whole, parts).save(out, report)
         say(f"{artifact.name} -> {out}")
     if why_not:
         say(f"no operators: {why_not}")
@@ -104,9 +109,18 @@ def _print_operators(report: OperatorsReport) -> None:
 
 
 def compare(
-    artifacts: list[Artifact], device: Any, settings: Settings, method: Method, out: Path | None, as_json: bool
+    artifacts: list[Artifact],
+    device: Any,
+    settings: Settings,
+    method: Method,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
 ) -> None:
-    """Measure models in the same shuffled rounds, and say which really differ from the first."""
+    """Measure models in the same shuffled rounds, and say which really differ from the first.
+
+    With ``out`` the readings are kept there as they are made, and the same command goes on from them.
+    """
     from netdyno.base.errors import InputError, MeasurementInvalid
     from netdyno.base.units import format_ms
     from netdyno.profiler.compare import compare_rows
@@ -118,9 +132,10 @@ def compare(
         names = [f"{artifact.name}.{artifact.format}" for artifact in artifacts]
     if len(set(names)) < len(names):
         names = [f"{number}: {name}" for number, name in enumerate(names, start=1)]
-    with progress() as tell:
+    with nullcontext() if out is None else resumable(fresh=fresh), progress() as tell:
         table = profile_artifacts(
-            dict(zip(names, artifacts, strict=True)), Profiling(device, settings, method, progress=tell)
+            dict(zip(names, artifacts, strict=True)),
+            Profiling(device, settings, method, out, fresh, progress=tell),
         )
     if out is not None:
         table.save(out)

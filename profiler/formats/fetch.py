@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import time
 import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,9 @@ NOTE10_URL = (
     "tutorial/checkpoints/latency_table@note10/"
 )
 TIMEOUT_S = 30
+"""Of silence."""
+WHOLE_S = 120
+"""Of a file, however steadily it trickles."""
 LARGEST_BYTES = 4 * 1024 * 1024
 NOTE10 = {
     160: "a2671a45e9400542679ed03de946b45d6a35010f9ab21834af3e7ba8341d36d1",
@@ -61,9 +65,22 @@ def fetch_table(name: str, url: str = NOTE10_URL) -> LookupTable:
 def _download(url: str, digest: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:  # noqa: S310 (a fixed https address)
-            content: bytes = answer.read(LARGEST_BYTES + 1)
+            content = _read_until(answer, time.monotonic() + WHOLE_S)
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise InputError(f"{url}: cannot be fetched: {error}") from error
     if hashlib.sha256(content).hexdigest() != digest:
         raise InputError(f"{url}: not the published file: its sha256 is another")
+    return content
+
+
+def _read_until(answer: http.client.HTTPResponse, end: float) -> bytes:
+    """What is answered until ``end``, as long as any such file; of more there is a byte too many."""
+    content = b""
+    while len(content) <= LARGEST_BYTES:
+        if time.monotonic() > end:
+            raise OSError(f"it takes longer than {WHOLE_S} s")
+        part = answer.read1(LARGEST_BYTES + 1 - len(content))
+        if not part:
+            break
+        content += part
     return content

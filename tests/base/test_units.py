@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdyno.base.units import format_bytes, format_ms, parse_duration, parse_shape
+from netdyno.base.units import format_bytes, format_ms, parse_bytes, parse_duration, parse_shape
 
 Survives = Callable[[Callable[[], object]], None]
 Refuses = Callable[[Callable[[], object]], str]
@@ -46,6 +46,7 @@ def test_what_is_no_shape(text: str, refuses: Refuses) -> None:
 
 @given(st.text(max_size=40) | st.text("0123456789.xs:mhin ", max_size=40))
 def test_any_text_is_parsed_or_refused(survives: Survives, text: str) -> None:
+    survives(lambda: parse_bytes(text))
     survives(lambda: parse_duration(text))
     survives(lambda: parse_shape(text))
 
@@ -81,3 +82,21 @@ def test_latencies_keep_three_digits(milliseconds: float) -> None:
     number, unit = format_ms(milliseconds).split()
     assert "e" not in number
     assert float(number) * {"µs": 1e-3, "ms": 1, "s": 1e3}[unit] == pytest.approx(milliseconds, rel=0.0051)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("4GB", 4_000_000_000), ("500MB", 500_000_000), ("2GiB", 1 << 31), ("1.5 gb", 1_500_000_000), ("1024", 1024),
+        (" 7kb ", 7000), ("1TiB", 1 << 40), ("3b", 3),
+    ],
+)  # fmt: skip
+def test_sizes(text: str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1GB", "GB", "4 G", "4GBs", "1e30", "nan", "inf", "9" * 30, "9999999TB", "४GB"]
+)
+def test_what_is_no_size(text: str, refuses: Refuses) -> None:
+    refuses(lambda: parse_bytes(text))

@@ -75,6 +75,7 @@ class TestSsh:
         with ssh_device(ssh_server.address()) as again:
             again.open(artifact).close()
         assert kept.stat().st_ino == before
+        assert {path.name for path in ssh_server.cache.parent.iterdir()} == {"netdyno"}
         assert {path.name for path in ssh_server.cache.iterdir()} <= {"models", "locks", "engines", "trtexec"}
 
     def test_a_spoiled_model_is_sent_again(self, device: SshDevice, cases: list[Case], ssh_server: Any) -> None:

@@ -284,7 +284,7 @@ def test_text_that_is_no_card_is_refused(folder, text):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda card: card.update(schema=2), "schema is not 1"),
+        (lambda card: card.update(schema=2), "a newer one wrote it"),
         (lambda card: card.update(name="two\nlines"), "name of the document"),
         (lambda card: card["input"].update(name="\x1b[2J"), "name of input"),
         (lambda card: card["output"].update(name=7), "name of output"),

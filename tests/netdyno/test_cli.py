@@ -209,6 +209,15 @@ def test_profiles_a_space_and_its_table_checks(tmp_path):
     assert "--fresh" in other.stderr
 
 
+def test_an_import_says_what_it_leaves_out(tmp_path):
+    (tmp_path / "p.json").write_text('[{"count": 9}, {"name": "fc", "averageMs": 0.5, "percentage": 100}]')
+    result = run("table", "import", "p.json", "--format", "trtexec-json", "--out", "t", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["left_out"] == ["of each entry: percentage"]
+    assert "left out: of each entry: percentage" in result.stderr
+    assert load_table(tmp_path / "t").conditions["left_out"] == ["of each entry: percentage"]
+
+
 def test_table_with_a_negative_row_fails_the_check(tmp_path):
     run("profile", SPACE, "--budget", "3s", "--metrics", "latency", "--out", "t", cwd=tmp_path)
     path = tmp_path / "t" / "layers.csv"

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import write_atomic
+from netdyno.base.files import is_there, write_atomic
+from netdyno.nas.state import load_tensors
 
 Packed = dict[str, Tensor]
 
@@ -90,13 +91,12 @@ def load_checkpoint(path: Path, identity: str) -> dict[str, Packed] | None:
     Raises:
         InputError: it is another training's, or damaged.
     """
-    if not path.exists():
+    if not is_there(path):
         return None
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        own, content = found["identity"], found["content"]
-    except Exception as error:  # a damaged file makes torch's reader stumble in a dozen ways, by their own types
-        raise InputError(f"{path}: not a checkpoint, or one that is damaged: {type(error).__name__}") from error
+    found = load_tensors(path)
+    if not isinstance(found, dict) or not {"identity", "content"} <= found.keys():
+        raise InputError(f"{path}: not the checkpoint of a search")
+    own, content = found["identity"], found["content"]
     if own != identity:
         raise InputError(f"{path.parent}: holds another search; choose another folder, or forget it with --fresh")
     if not isinstance(content, dict):
