@@ -20,6 +20,7 @@ from netdyno.base.errors import ModelError
 from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, add_events
 from netdyno.devices.operators import OperatorTimes
 from netdyno.devices.tflite_inputs import choose, index_of_subgraph, signatures, tensor_indices
+from netdyno.devices.tflite_settled import settled
 
 LIBRARY = "libLiteRt.so"
 MOST_EVENTS = 100_000
@@ -72,14 +73,23 @@ class _TensorType(ctypes.Structure):
 
 
 class LiteRtProfiler:
-    """A model under LiteRT's profiler.
+    """A model under LiteRT's profiler; ``shapes`` are those of its inputs and outputs, by the tensors' numbers.
 
     Raises:
         ModelError: this LiteRT has no such profiler, or it refuses the model.
     """
 
-    def __init__(self, data: bytes, inputs: Mapping[str, NDArray[Any]], threads: int, signature: str = "") -> None:
-        artifact = Artifact(data, "tflite", feeding=Feeding(signature=signature))
+    def __init__(
+        self,
+        data: bytes,
+        inputs: Mapping[str, NDArray[Any]],
+        threads: int,
+        signature: str,
+        shapes: Mapping[int, Sequence[int]],
+    ) -> None:
+        feeding = Feeding(signature=signature)
+        data = settled(Artifact(data, "tflite", feeding=feeding), shapes)
+        artifact = Artifact(data, "tflite", feeding=feeding)
         entry, known = choose(artifact), list(signatures(artifact).values())
         number = index_of_subgraph(known, 0) if entry is None else entry.index
         if known and number is None:
@@ -196,7 +206,7 @@ class _Profiled:
             array = np.ascontiguousarray(inputs.get((name.value or b"").decode(errors="replace"), by_position[index]))
             handle = c_void_p(buffer)
             if self._library.count("LiteRtGetTensorBufferPackedSize", handle) != array.nbytes:
-                raise ModelError("its inputs have open shapes, which LiteRT's profiler does not take")
+                raise ModelError("LiteRT's profiler has inputs of another size")
             address = c_void_p()
             self._library.call("LiteRtLockTensorBuffer", handle, byref(address), c_int(LOCK_WRITE))
             ctypes.memmove(address, array.ctypes.data, array.nbytes)

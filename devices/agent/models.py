@@ -163,7 +163,7 @@ def _array(name: str, dtype: str, made: Any) -> Any:
     """An output as an array; what is none in the runtime is none here."""
     try:
         array = made.numpy() if hasattr(made, "numpy") else made
-        if array.dtype.kind in "biufc":
+        if array.dtype.name == dtype:
             return array
     except (AttributeError, RuntimeError):  # a list or a dictionary; or the runtime's own word for it
         pass
@@ -227,6 +227,11 @@ class LiteRtModel(Model):
 
         sides, subgraph = numpy.array(shape, numpy.int32), self._runner._subgraph_index
         self._runner._interpreter_wrapper.ResizeInputTensor(index, sides, True, subgraph)
+
+    def shapes(self) -> Dict[int, List[int]]:
+        """Shapes of inputs and outputs as they are now, by the tensors' numbers."""
+        details = [*self._details("input").values(), *self._details("output").values()]
+        return {detail["index"]: [int(side) for side in detail["shape"]] for detail in details}
 
     def feed(self, arrays: Dict[str, Any]) -> None:
         """Set inputs; the interpreter keeps its own copy."""
