@@ -65,6 +65,8 @@ class Method:
             raise InputError(f"the budget must be positive, not {self.budget_s:g} s")
 
 
+FAILED, LOST = "failed: ", "lost: "
+"""What a failure begins with: the runtime refuses the candidate, or the process that ran it is gone."""
 METRICS = ("latency", "memory", "energy", "power")
 
 
@@ -338,7 +340,7 @@ class Bench:
                 self._together = 1
                 self._restart()
                 return
-            self._journal.failure(name, str(error))
+            self._journal.failure(name, f"{LOST if isinstance(error, WorkerLost) else FAILED}{error}")
             self._failures[name] = self._failures.get(name, 0) + 1
             if isinstance(error, ModelError):
                 self._failures[name] = self._method.most_failures

@@ -17,7 +17,7 @@ from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.profiler.energy import Window, energy_columns, require_meter
 from netdyno.profiler.journal import Journal, Visit
-from netdyno.profiler.measure import Bench, Method
+from netdyno.profiler.measure import FAILED, Bench, Method
 from netdyno.profiler.slowdown import levelled
 from netdyno.profiler.statistics import estimate
 from netdyno.profiler.table import JOURNAL
@@ -134,9 +134,9 @@ def _rows(
     used = levelled({name: own for name, (own, _) in trusted.items()})
     rows: dict[str, dict[str, Any]] = {}
     for name in names:
-        failed = f"failed: {failures[name][-1]}" if name in failures else ""
+        failed = failures[name][-1] if name in failures else ""
         if name not in used:
-            rows[name] = {"method": failed or "failed: not measured within the budget", "valid": 0}
+            rows[name] = {"method": failed or f"{FAILED}not measured within the budget", "valid": 0}
             continue
         fault = trusted[name][1]
         columns = {"memory_bytes": memories.get(name), **energy_columns(energies.get(name, []))}

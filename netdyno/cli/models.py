@@ -124,7 +124,7 @@ def compare(
 
     With ``out`` the readings are kept there as they are made, and the same command goes on from them.
     """
-    from netdyno.base.errors import InputError, MeasurementInvalid
+    from netdyno.base.errors import InputError, MeasurementInvalid, WorkerLost
     from netdyno.base.units import format_ms
     from netdyno.profiler.compare import compare_rows
     from netdyno.profiler.profile import profile_artifacts
@@ -144,8 +144,10 @@ def compare(
         table.save(out)
         say(f"{len(names)} models -> {out}")
     for name, row in table.networks[table.networks["valid"] == 0].iterrows():
-        flagged = str(row["method"]).startswith("flagged")
-        raise (MeasurementInvalid if flagged else InputError)(f"{name}: {row['method']}", artifact=str(name))
+        kind = {"flagged": MeasurementInvalid, "lost": WorkerLost}.get(
+            str(row["method"]).partition(":")[0], InputError
+        )
+        raise kind(f"{name}: {row['method']}", artifact=str(name))
     changes = [compare_rows(table, names[0], name) for name in names[1:]]
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")
