@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from netdyno.base.artifact import Artifact
-from netdyno.base.deadline import SPARE_S, within
+from netdyno.base.deadline import within
 from netdyno.base.errors import UnknownName
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
@@ -78,7 +78,7 @@ class Profiling:
         conditions = describe(self.device, self.settings, subject, self.batch)
         self.device.hold()  # nobody else may write the journal, or load the device, from here on
         path = None if self.out is None else self.out / JOURNAL
-        with within(None if self.method.budget_s is None else self.method.budget_s + SPARE_S):
+        with within(self.method.budget_s):
             before = dict(self.device.state())
             with Journal(path, conditions, fresh=self.fresh) as journal:
                 Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()

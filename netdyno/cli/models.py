@@ -47,10 +47,10 @@ def profile_one(
     as_json: bool,
 ) -> None:
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
-    from netdyno.base.deadline import SPARE_S, within
+    from netdyno.base.deadline import within
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
-    budget_s = None if method.budget_s is None else method.budget_s + SPARE_S
+    budget_s = method.budget_s
     if operators:  # half of the budget is for them
         method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
     device.prepare()
