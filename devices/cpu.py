@@ -6,10 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import InputError, ModelError, WorkerLost
@@ -101,12 +97,16 @@ class CpuDevice(AgentDevice):
             return super().profile_operators(artifact, settings, inferences)
         self.check(settings)
         self.hold()
+        about, inputs = self.fed(artifact, settings).on_wire()
+        message, model = self.local_model(artifact, runtime)
+        message |= about | {"threads": settings.threads, "inferences": inferences}
+        if artifact.feeding.signature:
+            message["options"] = {"signature": artifact.feeding.signature}
         worker = python_worker("netdyno.devices.operator_worker", runtime, str(settings.memory_limit_bytes))
-        message = model_message(artifact, settings) | {"inferences": inferences}
         try:
             # It answers once, after all inferences, with the profiler and without.
             timeout_s = self.silence_s * (1 + inferences)  # the deadline is what bounds it
-            request = Frame(message, model_arrays(artifact))
+            request = Frame(message, model | inputs)
             reply = worker.ask(request, timeout_s=timeout_s, most_bytes=PROFILE_BYTES)
         except (ModelError, Crashed) as error:
             raise self.refused(artifact, f"{runtime}'s profiler: {error}") from error
@@ -120,13 +120,3 @@ class CpuDevice(AgentDevice):
         """End the workers and let other users in; sessions that are still open are gone then."""
         self.restart()
         self._lock.release()
-
-
-def model_message(artifact: Artifact, settings: Settings) -> dict[str, Any]:
-    """What a worker needs to know to load an artifact."""
-    return {"shapes": {spec.name: spec.shape for spec in artifact.inputs}, "threads": settings.threads}
-
-
-def model_arrays(artifact: Artifact) -> dict[str, NDArray[np.uint8]]:
-    """The bytes of an artifact as a frame carries them."""
-    return {"model": np.frombuffer(artifact.data, np.uint8)}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from netdyno.devices.inputs import FedInput
+
 LEAST_LIMIT_BYTES = 64_000_000
 """What runtimes take for any model: stacks of threads, and their allocators' first pieces."""
 DEVICES = Registry("device", "netdyno.devices")
@@ -214,6 +216,10 @@ class Device(Closing):
             WorkerLost: the process that runs the model died.
         """
         raise ModelError(f"{self.id}: no profiler of operators here", device=self.id, artifact=artifact.name)
+
+    def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
+        """What an artifact that was opened here is fed by default, in words; nothing where that is not known."""
+        return ()
 
     def meters(self) -> tuple[Meter, ...]:
         """The energy meters that can be read here and now."""

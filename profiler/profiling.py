@@ -14,6 +14,7 @@ from netdyno.base.artifact import Artifact
 from netdyno.base.deadline import within
 from netdyno.base.errors import UnknownName
 from netdyno.base.progress import Progress, silent
+from netdyno.base.ranges import BATCH
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.profiler.energy import Window, energy_columns, require_meter
 from netdyno.profiler.journal import Journal, Visit
@@ -54,6 +55,9 @@ class Profiling:
     fresh: bool = False
     batch: int = 1
     progress: Progress = field(default=silent)
+
+    def __post_init__(self) -> None:
+        BATCH.check(self.batch)
 
     def on_runtime(self) -> tuple[Profiling, str]:
         """The run with its runtime decided, what was asked for or the device's first, and the format that it runs.

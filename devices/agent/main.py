@@ -21,7 +21,7 @@ from netdyno.devices.agent.memory import peak, settle_memory, status_bytes
 from netdyno.devices.agent.models import DeviceLost, import_runtime
 from netdyno.devices.agent.work import Work
 
-_LONGEST_TEXT = 300
+_LONGEST_TEXT = 100_000
 _GONE = 3
 _CUDA_LOST = ("CUDA error", "CUDA failure", "no CUDA-capable device", "libcuda.so.1", "NVIDIA driver")
 
@@ -59,8 +59,7 @@ def trouble(error: Exception) -> Dict[str, Any]:
 
 def refusal(error: BaseException) -> str:
     """An error of a runtime in one line, without ONNX Runtime's own prefix."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
     if text.startswith("[ONNXRuntimeError] : "):
         text = text.split(" : ", 3)[-1]
     return text[:_LONGEST_TEXT]

@@ -22,9 +22,12 @@ from netdyno.devices.android.phone import PhoneHost, read_phone, read_state
 from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.android.server import server_devices
 from netdyno.devices.device import DeviceInfo, Session, Settings
+from netdyno.devices.feeding import feed
+from netdyno.devices.inputs import FedInput
 from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile
+from netdyno.devices.signature import tflite_signature
 from netdyno.devices.worker import WorkerBase
 from netdyno.devices.workers import SILENCE_S, Loaded, WorkerDevice, WorkerSession
 
@@ -148,7 +151,13 @@ class AndroidDevice(WorkerDevice):
     def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Have the runner load an artifact."""
         assert isinstance(worker, PhoneWorker)
+        if artifact.feeding.signature:
+            raise InputError("a signature cannot be chosen on a phone", device=self.id)
         return worker.load(number, artifact, settings)
+
+    def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
+        """What a model is fed; see :meth:`Device.inputs_of`."""
+        return feed(artifact, tflite_signature(artifact)[0]).inputs
 
     def time_all(self, turns: Sequence[tuple[Session, int]]) -> Iterator[NDArray[np.int64]]:
         """Latencies of several sessions in one request, where one worker keeps them."""

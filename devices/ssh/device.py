@@ -7,6 +7,7 @@ are ``ssh``'s own affair. A model's file travels once, and is kept there by its 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import time
@@ -177,11 +178,11 @@ class SshDevice(AgentDevice):
 
     def model(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What hands an artifact to a worker: its path there, to which it has travelled."""
-        sha256 = artifact.sha256
+        data = artifact.data
+        sha256 = artifact.sha256 if artifact.file is None else hashlib.sha256(data).hexdigest()
         if sha256 not in self._sent:
             if self.ask({"do": "has", "sha256": sha256}).get("has") is not True:
-                data = np.frombuffer(artifact.data, np.uint8)
-                self.ask({"do": "put", "sha256": sha256}, {"model": data})
+                self.ask({"do": "put", "sha256": sha256}, {"model": np.frombuffer(data, np.uint8)})
             self._sent.add(sha256)
         return {"path": f"{self._hello.cache}/models/{sha256}"}, {}
 

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.options import FOLDER, option
 from netdyno.cli.resuming import resumable
 
-Out = Annotated[Path, typer.Option(help="Where tables, supernet, front, bundles and report go.")]
+Out = Annotated[Path, option(FOLDER, "Where tables, supernet, front, bundles and report go.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on from what is there.")]
 
 

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdyno.cli.console import emit, print_table, progress, say
+from netdyno.cli.feeding import Choices, choose, print_inputs
 from netdyno.cli.resuming import resumable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netdyno.base.artifact import Artifact
     from netdyno.devices import Settings
     from netdyno.profiler.measure import Method
@@ -21,20 +24,11 @@ if TYPE_CHECKING:
 SHOWN = 15
 
 
-def read(path: Path, shapes: list[str]) -> Artifact:
-    """A model file with the input shapes that the user gives."""
-    from netdyno.base.artifact import TensorSpec
-    from netdyno.base.errors import InputError
-    from netdyno.base.units import parse_shape
+def read(paths: Sequence[Path], choices: Choices) -> list[Artifact]:
+    """Model files with what the user says of their inputs."""
     from netdyno.exporters.read import read_model
 
-    specs = []
-    for text in shapes:
-        name, shape = parse_shape(text)
-        if name is None:
-            raise InputError(f"--input-shape {text}: name the input, as in input:{text}")
-        specs.append(TensorSpec(name, shape))
-    return replace(read_model(path), inputs=tuple(specs))
+    return choose([read_model(path) for path in paths], choices)
 
 
 def profile_one(
@@ -58,7 +52,9 @@ def profile_one(
     with progress() as tell, within(budget_s):
         whole = profile_model(artifact, device, settings, method, tell)
         parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
+    fed = device.inputs_of(artifact)
     document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(whole)}
+    document["inputs"] = [asdict(own) for own in fed]
     if parts is not None:
         document |= asdict(parts)
     if out is not None:
@@ -71,6 +67,7 @@ def profile_one(
         emit(document)
         return
     _print_whole(artifact, device, whole)
+    print_inputs({artifact.name: fed})
     if parts is not None:
         _print_operators(parts)
 
@@ -152,6 +149,8 @@ def compare(
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")
         verdicts = [asdict(c) | {"change": c.fraction, "real": c.significant} for c in changes]
+        for told, artifact in zip(rows, artifacts, strict=True):
+            told["inputs"] = [asdict(own) for own in device.inputs_of(artifact)]
         emit({"models": rows, "changes": verdicts})
         return
     cells = []
@@ -159,6 +158,7 @@ def compare(
         low, high = (format(float(row[end]), ".4g") for end in ("latency_ms_low", "latency_ms_high"))
         cells.append((str(name), format_ms(float(row["latency_ms"])), f"[{low}, {high}]", str(row["samples"])))
     print_table(("model", "median", "95 % interval", "samples"), cells)
+    print_inputs({name: device.inputs_of(artifact) for name, artifact in zip(names, artifacts, strict=True)})
     for change in changes:
         verdict = f"{change.fraction:+.1%}" if change.significant else "no difference beyond chance"
         say(f"{change.layer} against {names[0]}: {verdict} (p = {change.p:.2g})")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,8 +13,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdyno.cli import models
+from netdyno.base.ranges import Range
+from netdyno.cli import feeding, models
 from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.options import (
+    ASSIGNMENT,
+    BATCH_SIZE,
+    BYTES,
+    DEVICE,
+    DIMENSION,
+    DURATION,
+    FOLDER,
+    NAME,
+    SHAPE,
+    TEXT,
+    Choice,
+    Choices,
+    Form,
+    InputOr,
+    argument,
+    option,
+    whole,
+)
 from netdyno.cli.resuming import how_to_go_on, resumable
 from netdyno.cli.sustained import profile_sustained
 
@@ -24,13 +46,38 @@ if TYPE_CHECKING:
     from netdyno.nas.space import Space
     from netdyno.profiler.measure import Method
 
-Device = Annotated[str, typer.Option(help="Device to measure on; see `netdyno devices`.")]
+
+def _metrics() -> Iterable[str]:
+    from netdyno.profiler.measure import METRICS
+
+    return METRICS
+
+
+def _target(text: str) -> str:
+    """A space, or a model file; what is there but no file or folder would be read for ever."""
+    from netdyno.base.errors import InputError
+
+    if os.path.exists(text) and not (os.path.isfile(text) or os.path.isdir(text)):
+        raise InputError(f"{text}: neither a model file nor a space")
+    return text
+
+
+THREADS = Range("threads", 1, 1024)
+RESOLUTION = whole(Range("a resolution", 1, 16_384))
+METRICS = Choices("METRICS", Choice("METRIC", "metric", _metrics))
+CORES = Form(
+    "CORES", r"fastest|slowest|[0-9]{1,4}(-[0-9]{1,4})?(,[0-9]{1,4}(-[0-9]{1,4})?)*", "fastest, slowest or 4-7"
+)
+RUNNER = InputOr("RUNNER", "benchmark_model", folder=False, file=True, word="builtin")
+TARGET = Form("TARGET", r"(?s)(?=.*\S).+", "a space or a model file", _target)
+Device = Annotated[str, option(DEVICE, "Device to measure on; see `netdyno devices`.")]
 Runtime = Annotated[
-    str, typer.Option(help="onnxruntime, litert, torch or tensorrt; by default the device's own choice.")
+    str | None, option(NAME, "onnxruntime, litert, torch or tensorrt; by default the device's own choice.")
 ]
-Threads = Annotated[int, typer.Option(help="Threads that the runtime may use.")]
+Threads = Annotated[int, option(whole(THREADS), "Threads that the runtime may use.")]
 Runner = Annotated[
-    str, typer.Option(help="Of a phone: a benchmark_model of your own, or builtin; default: Google's, fetched once.")
+    Path | None,
+    option(RUNNER, "Of a phone: a benchmark_model of your own, or builtin; default: Google's, fetched once."),
 ]
 Fetch = Annotated[bool, typer.Option("--fetch/--no-fetch", help="Of a phone: whether its runner may be fetched.")]
 SUFFIXES = (".onnx", ".tflite")
@@ -39,37 +86,54 @@ SUFFIXES = (".onnx", ".tflite")
 def profile(
     targets: Annotated[
         list[str],
-        typer.Argument(
-            help="A space (`ofa-mobilenetv3`, `ofa-mobilenetv3:width=1.2,classes=10`), a model file, or several "
+        argument(
+            TARGET,
+            "A space (`ofa-mobilenetv3`, `ofa-mobilenetv3:width=1.2,classes=10`), a model file, or several "
             "model files to compare with the first.",
             metavar="TARGET...",
         ),
     ],
     device: Device = "cpu",
-    runtime: Runtime = "",
+    runtime: Runtime = None,
     threads: Threads = 1,
-    cores: Annotated[str, typer.Option(help="Of a phone: fastest, slowest, or numbers such as 4-7.")] = "",
-    runner: Runner = "",
+    cores: Annotated[str | None, option(CORES, "Of a phone: fastest, slowest, or numbers such as 4-7.")] = None,
+    runner: Runner = None,
     fetch: Fetch = True,
-    batch: Annotated[int, typer.Option(help="Of a space: inputs that make one inference.")] = 1,
+    batch: Annotated[int, option(BATCH_SIZE, "Of a space: inputs that make one inference.")] = 1,
     cold_cache: Annotated[bool, typer.Option(help="On a GPU: empty its L2 cache before each inference.")] = False,
-    metrics: Annotated[str, typer.Option(help="Comma-separated: latency, memory, energy, power.")] = "latency,memory",
-    resolution: Annotated[list[int] | None, typer.Option(help="Of a space: only this one; repeatable.")] = None,
+    metrics: Annotated[Sequence[str], option(METRICS, "Comma-separated: latency, memory, energy, power.")] = (
+        "latency",
+        "memory",
+    ),
+    resolution: Annotated[list[int] | None, option(RESOLUTION, "Of a space: only this one; repeatable.")] = None,
     input_shape: Annotated[
-        list[str] | None, typer.Option(help="Of a model with dynamic shapes: NAME:1x3x224x224; repeatable.")
+        list[str] | None, option(SHAPE, "Of a model with open shapes: NAME:1x3x224x224; repeatable.")
     ] = None,
-    budget: Annotated[str, typer.Option(help="Stop after this long, e.g. 60s or 5min; default: when tight.")] = "",
+    dim: Annotated[
+        list[str] | None,
+        option(DIMENSION, "Of a model with open shapes: SYMBOL=N; an open first dimension is 1; repeatable."),
+    ] = None,
+    input_: Annotated[
+        list[str] | None,
+        option(ASSIGNMENT, "Of a model: NAME=VALUE, NAME=LOW..HIGH or NAME=FILE.npy; repeatable.", "--input"),
+    ] = None,
+    signature: Annotated[str | None, option(TEXT, "Of a TFLite model: which of its signatures to run.")] = None,
+    budget: Annotated[
+        float | None, option(DURATION, "Stop after this long, e.g. 60s or 5min; default: when tight.")
+    ] = None,
     memory_limit: Annotated[
-        str, typer.Option(help="What a model may take of the machine's memory, e.g. 4GB; default: three quarters.")
-    ] = "",
+        int | None,
+        option(BYTES, "What a model may take of the machine's memory, e.g. 4GB; default: three quarters."),
+    ] = None,
     sustained: Annotated[
-        str, typer.Option(help="Of a model: work this long without a break, e.g. 10min, and tell how it slows down.")
-    ] = "",
+        float | None,
+        option(DURATION, "Of a model: work this long without a break, e.g. 10min, and tell how it slows down."),
+    ] = None,
     operators: Annotated[bool, typer.Option(help="Of a model: each operator's time too.")] = True,
     networks: Annotated[
         bool, typer.Option(help="Of a space: calibrate on some whole networks, and state the error on others.")
     ] = True,
-    out: Annotated[Path | None, typer.Option(help="Folder for the result; a table's default: NAME here.")] = None,
+    out: Annotated[Path | None, option(FOLDER, "Folder for the result; a table's default: NAME here.")] = None,
     resume: Annotated[
         bool | None,
         typer.Option(
@@ -85,7 +149,6 @@ def profile(
     from netdyno.base.clock import process_age_s
     from netdyno.base.errors import InputError
     from netdyno.base.files import require_writable
-    from netdyno.base.units import parse_bytes, parse_duration
     from netdyno.devices import Settings
     from netdyno.profiler.energy import require_meter
     from netdyno.profiler.measure import Method, check_metrics
@@ -94,12 +157,12 @@ def profile(
 
     # A budget is what the user waits for, this process's start included, and so what is imported for it.
     importlib.import_module("netdyno.profiler.model")
-    seconds = max(round(parse_duration(budget) - process_age_s(), 1), 0.1) if budget else None
-    measured = check_metrics(metric.strip() for metric in metrics.split(","))
+    seconds = max(round(budget - process_age_s(), 1), 0.1) if budget else None
+    measured = check_metrics(metrics)
     method = Method(budget_s=seconds, memory="memory" in measured, energy_windows=2 * ("energy" in measured))
-    limit_bytes = parse_bytes(memory_limit) if memory_limit else 0
-    settings = Settings(runtime, threads, cold_cache, cores, limit_bytes)
+    settings = Settings(runtime or "", threads, cold_cache, cores or "", memory_limit or 0)
     connected = partial(_connected, device, settings, seconds, device_options(runner, fetch))
+    choices = feeding.Choices(input_shape or (), dim or (), input_ or (), signature or "")
     if any(_is_model(target) for target in targets):
         for given, why in (
             (resolution, "--resolution is for spaces; give a model its --input-shape"),
@@ -119,10 +182,10 @@ def profile(
                 raise InputError(why)
         if out is not None:
             require_writable(out)
-        artifacts = [models.read(Path(target), input_shape or []) for target in targets]
+        artifacts = models.read([Path(target) for target in targets], choices)
         with connected() as opened:
             if sustained:
-                profile_sustained(artifacts[0], opened, settings, parse_duration(sustained), out, as_json)
+                profile_sustained(artifacts[0], opened, settings, sustained, out, as_json)
             elif len(artifacts) == 1:
                 models.profile_one(artifacts[0], opened, settings, method, out, operators, as_json)
             else:
@@ -132,8 +195,10 @@ def profile(
         raise InputError("one space at a time; several targets are models to compare")
     if sustained:
         raise InputError("--sustained is for models")
-    if input_shape:
-        raise InputError("--input-shape is for models; choose a space's --resolution")
+    if choices:
+        raise InputError(
+            "--input-shape, --dim, --input and --signature are for models; choose a space's --resolution"
+        )
     space = _space(targets[0], resolution or [])
     with connected() as opened:
         if method.energy_windows:
@@ -157,9 +222,9 @@ def _connected(
         yield device
 
 
-def device_options(runner: str, fetch: bool) -> dict[str, Any]:
+def device_options(runner: Path | None, fetch: bool) -> dict[str, Any]:
     """What of a device's options the user has chosen."""
-    return ({"runner": runner} if runner else {}) | ({} if fetch else {"fetch": False})
+    return ({"runner": str(runner)} if runner else {}) | ({} if fetch else {"fetch": False})
 
 
 def _is_model(target: str) -> bool:

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdyno.cli.console import Data, Json, emit, print_table, progress, say
+from netdyno.base.ranges import EVALUATIONS, SEED
+from netdyno.cli.console import Json, emit, print_table, progress, say
+from netdyno.cli.options import (
+    DATA,
+    DURATION,
+    FOLDER,
+    RUN,
+    SPACE,
+    TABLE,
+    Choice,
+    Form,
+    InputOr,
+    argument,
+    option,
+    whole,
+)
 from netdyno.cli.resuming import resumable
 
 if TYPE_CHECKING:
@@ -17,33 +33,62 @@ if TYPE_CHECKING:
     from netdyno.nas.space import Population, Space
 
 
+def _methods() -> Iterable[str]:
+    from netdyno.nas.search import SEARCHERS
+    from netdyno.nas.search.differentiable import FORMULATIONS
+
+    return [*SEARCHERS.names(), *FORMULATIONS.names()]
+
+
+def _objectives() -> Iterable[str]:
+    from netdyno.targets import COSTS, NAMES
+
+    return [*NAMES, *COSTS.values(), "accuracy_pct"]
+
+
+def _limit(text: str) -> str:
+    from netdyno.targets import split_constraint
+
+    split_constraint(text)
+    return text
+
+
+ACCURACY = InputOr("ACCURACY", "supernet or predictor", file=True, word="train", more=True)
+LIMIT = Form("LIMIT", r"\s*\w+\s*[<>]=.+", "latency_ms<=30 or accuracy>=75", _limit)
+METHOD = Choice("METHOD", "search method", _methods)
+OBJECTIVE = Choice("OBJECTIVE", "objective", _objectives)
+SETTING = Form("NAME=VALUE", r"(?s)[A-Za-z_]\w*=.+", "--set population=200")
+
+
 def search(
-    space: Annotated[str, typer.Argument(help="A space, e.g. ofa-mobilenetv3:width=1.2,resolutions=160/192/224.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run.")],
-    table: Annotated[Path | None, typer.Option(help="Lookup table for latency, memory, energy, power.")] = None,
+    space: Annotated[str, argument(SPACE, "A space, e.g. ofa-mobilenetv3:width=1.2,resolutions=160/192/224.")],
+    out: Annotated[Path, option(FOLDER, "Folder for the run.")],
+    table: Annotated[Path | None, option(TABLE, "Lookup table for latency, memory, energy, power.")] = None,
     accuracy: Annotated[
         Path | None,
-        typer.Option(help="A trained supernet's folder, a published predictor (.pth), or train:steps=400."),
+        option(ACCURACY, "A trained supernet's folder, a published predictor (.pth), or train:steps=400."),
     ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option(help="accuracy, latency, memory, energy, macs, params, …; repeatable.")
+        list[str] | None, option(OBJECTIVE, "accuracy, latency, memory, energy, macs, params, …; repeatable.")
     ] = None,
     constraint: Annotated[
-        list[str] | None, typer.Option(help="A limit such as 'latency_ms<=30' or 'accuracy>=75'; repeatable.")
+        list[str] | None, option(LIMIT, "A limit such as 'latency_ms<=30' or 'accuracy>=75'; repeatable.")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="ofa2, ofa, linas, single-path, sms-emoa, motpe, …; any other name lists all.")
+        str, option(METHOD, "ofa2, ofa, linas, single-path, sms-emoa, motpe, …; any other name lists all.")
     ] = "ofa2",
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the method, e.g. population=200; repeatable.")
+        list[str] | None, option(SETTING, "A setting of the method, e.g. population=200; repeatable.", "--set")
     ] = None,
-    start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
-    data: Data = "digits",
+    start: Annotated[Path | None, option(RUN, "A run whose front this search begins with.")] = None,
+    data: Annotated[str, option(DATA, "Data set: digits, mnist:FOLDER or cifar10:FOLDER.")] = "digits",
     evaluations: Annotated[
-        int | None, typer.Option(min=1, help="Architectures to evaluate; default: 100,000.")
+        int | None, option(whole(EVALUATIONS), "Architectures to evaluate; default: 100,000.")
     ] = None,
-    budget: Annotated[str, typer.Option(help="Time for it, e.g. 10min; by default as long as it takes.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    budget: Annotated[
+        float | None, option(DURATION, "Time for it, e.g. 10min; default: as long as it takes.")
+    ] = None,
+    seed: Annotated[int, option(whole(SEED), "Of the search.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier search left in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -51,10 +96,9 @@ def search(
 
     Differentiable methods (single-path, multi-path-gumbel, …) train one network under a latency limit instead.
     """
-    from netdyno.base.errors import InputError, UnknownName
+    from netdyno.base.errors import InputError
     from netdyno.base.files import require_writable
-    from netdyno.base.units import parse_duration
-    from netdyno.nas.search import SEARCHERS, find_searcher
+    from netdyno.nas.search import find_searcher
     from netdyno.nas.search import search as run_search
     from netdyno.nas.search.differentiable import FORMULATIONS
     from netdyno.nas.space import parse_space
@@ -64,7 +108,7 @@ def search(
     chosen = parse_space(space)
     names = objective or ["latency", "accuracy"]
     limits = constraint or []
-    limit_s = parse_duration(budget) if budget else math.inf
+    limit_s = math.inf if budget is None else budget
     options = _settings(setting or [])
     if method in FORMULATIONS.names():
         chosen_too = {"--accuracy": accuracy, "--start": start, "--objective": objective, "--budget": budget}
@@ -75,8 +119,6 @@ def search(
             raise InputError(f"{method} needs --table")
         _descend(chosen, method, table, out, data, limits, options, seed, fresh, as_json)
         return
-    if method not in SEARCHERS.names():
-        raise UnknownName("search method", method, [*SEARCHERS.names(), *FORMULATIONS.names()])
     find_searcher(method, options)
     asked = Targets(chosen, table, accuracy, seed)
     for name in [*names, *(split_constraint(text)[0] for text in limits)]:

@@ -73,7 +73,7 @@ BAD = [
     (["profile", "ofa-mobilenetv3", "--metrics", "colour"], "colour"),
     (["profile", "ofa-mobilenetv3", "--out", "file/table"], "file"),
     (["profile", "ofa-mobilenetv3", "--out", "/proc/nowhere"], "/proc/nowhere"),
-    (["profile", "good.onnx", "--input-shape", "input:1x0x3"], "shape"),
+    (["profile", "good.onnx", "--input-shape", "input:1x0x3"], "in the model, not 1x0x3"),
     (["table", "show", "nosuch"], "nosuch"),
     (["table", "check", "."], "datapackage.json"),
     (["table", "import", "nosuch", "--format", "ofa-yaml", "--out", "t"], "nosuch"),
