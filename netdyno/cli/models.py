@@ -41,10 +41,10 @@ def profile_one(
     as_json: bool,
 ) -> None:
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
-    from netdyno.base.deadline import SPARE_S, within
+    from netdyno.base.deadline import within
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
-    budget_s = None if method.budget_s is None else method.budget_s + SPARE_S
+    budget_s = method.budget_s
     if operators:  # half of the budget is for them
         method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
     device.prepare()
@@ -121,7 +121,7 @@ def compare(
 
     With ``out`` the readings are kept there as they are made, and the same command goes on from them.
     """
-    from netdyno.base.errors import InputError, MeasurementInvalid
+    from netdyno.base.errors import InputError, MeasurementInvalid, WorkerLost
     from netdyno.base.units import format_ms
     from netdyno.profiler.compare import compare_rows
     from netdyno.profiler.profile import profile_artifacts
@@ -141,8 +141,10 @@ def compare(
         table.save(out)
         say(f"{len(names)} models -> {out}")
     for name, row in table.networks[table.networks["valid"] == 0].iterrows():
-        flagged = str(row["method"]).startswith("flagged")
-        raise (MeasurementInvalid if flagged else InputError)(f"{name}: {row['method']}", artifact=str(name))
+        kind = {"flagged": MeasurementInvalid, "lost": WorkerLost}.get(
+            str(row["method"]).partition(":")[0], InputError
+        )
+        raise kind(f"{name}: {row['method']}", artifact=str(name))
     changes = [compare_rows(table, names[0], name) for name in names[1:]]
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")
