@@ -15,8 +15,10 @@ LARGEST_VALUE = 64 * 2**20
 """Bytes of one cell."""
 
 
-def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
+def open_database(path: Path | None, schema: str, version: int) -> sqlite3.Connection:
     """A database with the tables of ``schema``, made where they are missing, in write-ahead mode.
+
+    Without a ``path`` it is in memory alone.
 
     SQLite follows links and creates what they lead to, so nothing but regular files may stand in the way. Views,
     triggers and tables of other columns would be run or fail later: a database holds tables of ``schema`` and no
@@ -26,11 +28,11 @@ def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
         InputError: a file that is not regular, a newer netdyno's database, or one of other tables.
         sqlite3.Error: not a database, or one that is damaged.
     """
-    for suffix in SIDE_FILES:
-        file = path.with_name(path.name + suffix)
+    files = () if path is None else (path.with_name(path.name + suffix) for suffix in SIDE_FILES)
+    for file in files:
         if is_there(file):
             open_regular(file, LARGEST_DATABASE, follow_links=False).close()
-    database = sqlite3.connect(path, isolation_level=None)
+    database = sqlite3.connect(path or ":memory:", isolation_level=None)
     try:
         database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
         database.execute("PRAGMA trusted_schema=OFF")
@@ -50,7 +52,7 @@ def open_database(path: Path, schema: str, version: int) -> sqlite3.Connection:
     return database
 
 
-def _require_tables(database: sqlite3.Connection, schema: str, path: Path) -> None:
+def _require_tables(database: sqlite3.Connection, schema: str, path: Path | None) -> None:
     """Refuse a database that holds anything but tables of ``schema``."""
     ours = sqlite3.connect(":memory:")
     ours.executescript(schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,18 +31,31 @@ def read_document(
     return document
 
 
-def parse_json(content: bytes, source: str, *, strict: bool = False) -> Any:
+def parse_json(content: bytes, source: str, *, strict: bool = False, unique: bool = False) -> Any:
     """The JSON value in ``content``, UTF-8; ``source`` names it in messages.
 
-    What Python's reader takes beyond JSON, NaN and infinities, is let through unless ``strict``.
+    What Python's reader takes beyond JSON, NaN and infinities, is let through unless ``strict``; of two values of one
+    name in an object the last counts, unless names must be ``unique``.
 
     Raises:
-        InputError: not JSON, too deeply nested, or of too many values.
+        InputError: not JSON, too deeply nested, of too many values, or a name that stands there twice.
     """
     if sum(content.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
         raise InputError(f"{source}: holds more than {MOST_VALUES} values, which no such file does")
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+            raise InputError(f"{source}: {name!r:.80} stands there twice")
+        return found
+
     try:
-        value = json.loads(content.decode(), parse_constant=_no_constant if strict else None)
+        value = json.loads(
+            content.decode(),
+            parse_constant=_no_constant if strict else None,
+            object_pairs_hook=once if unique else None,
+        )
     except RecursionError:
         raise InputError(f"{source}: nested too deeply for such a file") from None
     except ValueError as error:

@@ -15,7 +15,7 @@
     │   └── WorkerLost                       the process that runs the model died
     └── MeasurementInvalid           4       measured, but not to be trusted
 
-Anything else that escapes is our own fault and ends the command with exit code 70.
+Anything else that escapes is an internal error and ends the command with exit code 70.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class NetdynoError(Exception):
         layer: str | None = None,
         artifact: str | None = None,
     ) -> None:
-        super().__init__(_one_line(message))
+        super().__init__(one_line(message))
         self.device = device
         self.layer = layer
         self.artifact = artifact
@@ -51,8 +51,14 @@ class NetdynoError(Exception):
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def _one_line(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "�" for letter in " ".join(text.split()))
+def printable(text: str) -> str:
+    """The text with a replacement character for whatever breaks a line or moves a terminal's cursor."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def one_line(text: str) -> str:
+    """The text in one line, printable, with single spaces."""
+    return printable(" ".join(text.split()))
 
 
 class CheckFailed(NetdynoError):

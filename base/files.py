@@ -1,22 +1,36 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there.
+
+A file is written beside its place, under its pending name (:func:`pending`), and locked meanwhile. A pending file
+that nobody has locked was left by a process that was killed: the next one to write the same file removes it.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from netdyno.base.errors import InputError
 
 LARGEST_FILE = 2**30
 """Bytes of a file that is held in memory whole, where its kind has no limit of its own."""
 LARGEST_TEXT = 16 * 2**20
+PENDING = ".netdyno-new."
+"""Begins the name of what is not in its place yet; the ending, which tells what is compressed, stays."""
+_WAIT_S = 10.0
+"""Longest wait for another process that writes the same: it takes milliseconds, unless it was stopped."""
+
+
+def pending(path: Path) -> Path:
+    """Path under which a file or folder is written before it takes its place."""
+    return path.with_name(PENDING + path.name)
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -25,87 +39,114 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     Raises:
         InputError: the folder cannot be written, or the disk is full.
     """
-    content = data.encode() if isinstance(data, str) else data
     make_folder(path.parent)
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+    with writing(path), staged(path, data) as new:
+        os.replace(new, path)
 
 
 @contextmanager
-def folder_atomic(path: Path) -> Iterator[Path]:
-    """A new folder to fill, which takes the place of ``path`` only when the block ends well.
+def writing(path: Path) -> Iterator[None]:
+    """Report an operating system's error as that of writing ``path``.
 
     Raises:
-        InputError: the parent cannot be written, or a file is in the way.
+        InputError: the block raised such an error.
     """
-    _require_folder(path)
-    make_folder(path.parent)
     try:
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        yield staging
-        staging.chmod(0o755)
-        _swap(staging, path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def _swap(staging: Path, path: Path) -> None:
-    """Put ``staging`` where ``path`` is; the old folder is deleted once the new one stands."""
-    if not path.exists():
-        staging.rename(path)
-        return
-    old = staging.with_name(staging.name + ".old")
-    path.rename(old)
+@contextmanager
+def staged(path: Path, data: bytes | str) -> Iterator[Path]:
+    """The pending file of ``path`` with this content, on disk and locked; it is removed if the block fails.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    new = pending(path)
+    handle = _create_locked(new)
     try:
-        staging.rename(path)
-    except OSError:
-        old.rename(path)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fchmod(handle, 0o644)
+            os.fsync(handle)
+            yield new
+    except BaseException:
+        new.unlink(missing_ok=True)
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
-def _require_folder(path: Path) -> None:
-    """Refuse a path that cannot be replaced: the working folder, a link, something that is no folder."""
-    if path.resolve() == Path.cwd():
-        raise InputError(f"{path}: is the folder you stand in; name a folder of its own")
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise InputError(f"{path}: not a folder; choose another name")
+def _create_locked(path: Path) -> int:
+    """A new file that no other process writes to, in place of what a killed process left there."""
+    while True:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            _remove_leftover(path)
+            continue
+        if lock(handle) and is_at(handle, path):
+            return handle
+        os.close(handle)
 
 
-def require_replaceable(path: Path, own: Collection[str]) -> None:
-    """Make sure that a folder may be replaced: it is not there yet, or holds nothing but what is named in ``own``.
+def _remove_leftover(path: Path) -> None:
+    """Wait for whoever writes a pending file, and remove it if it is still there."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EEXIST, f"{path.name} is in the way")
+        if not lock(handle):
+            raise OSError(errno.EBUSY, "another process writes it")
+        if is_at(handle, path):
+            path.unlink()
+    finally:
+        os.close(handle)
 
-    What a killed process left half-written (``.NAME.…``) counts as its own.
+
+def lock(handle: int, kind: int = fcntl.LOCK_EX, wait_s: float = _WAIT_S) -> bool:
+    """Lock an open file or folder until it is closed; False where another process keeps its lock for ``wait_s``.
+
+    A file system without locks counts as one where nobody else writes.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.01)
+        except OSError:
+            return True
+
+
+def is_at(handle: int, path: Path) -> bool:
+    """True where an open file or folder is the one that a path leads to."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), path.lstat())
+    return False
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder reach the disk.
 
     Raises:
-        InputError: somebody's other files are in it, or it is no folder.
+        OSError: it cannot be opened.
     """
-    _require_folder(path)
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        names = [entry.name for entry in path.iterdir()] if path.exists() else []
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    halves = tuple(f".{name}." for name in own)
-    foreign = sorted(name for name in names if name not in own and not name.startswith(halves))
-    if foreign:
-        raise InputError(f"{path}: holds {foreign[0]!r}, which would be lost; choose a folder of its own")
+        os.fsync(handle)
+    except OSError as error:  # some network file systems cannot
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
 
 
 def make_folder(path: Path) -> Path:
@@ -135,7 +176,7 @@ def require_writable(path: Path) -> Path:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def open_regular(path: Path, most_bytes: int = LARGEST_FILE, *, follow_links: bool = True) -> BinaryIO:
+def open_regular(path: Path, most_bytes: int = LARGEST_FILE, *, follow_links: bool = True) -> BufferedReader:
     """A user's file, open for reading; the one way in which they are opened.
 
     A pipe, a socket, a device or a folder in the file's place is refused at once and never waited for.

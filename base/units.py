@@ -9,7 +9,11 @@ from netdyno.base.errors import InputError
 
 _SECONDS = {"ms": 1e-3, "s": 1.0, "": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(ms|s|min|m|h|)\s*")
-_SHAPE = re.compile(r"(?:(?P<name>[^:]+):)?(?P<shape>[0-9]{1,10}(?:x[0-9]{1,10})*)")
+_SHAPE = re.compile(r"(?:(?P<name>.+):)?(?P<shape>[0-9]{1,10}(?:x[0-9]{1,10})*|scalar)", re.DOTALL)
+_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 1 << 10, "mib": 1 << 20}
+_BYTES |= {"gib": 1 << 30, "tib": 1 << 40}
+_SIZE = re.compile(r"\s*([0-9]{1,19}(?:\.[0-9]{0,9})?)\s*([kmgt]i?b|b|)\s*", re.IGNORECASE | re.ASCII)
+_LARGEST_SIZE = 10**18
 _LARGEST_DIMENSION = 2**31 - 1
 
 
@@ -26,16 +30,31 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def parse_shape(text: str) -> tuple[str | None, tuple[int, ...]]:
-    """Name (or None) and shape of ``NAME:1x3x224x224``.
+def parse_bytes(text: str) -> int:
+    """Bytes of ``4GB``, ``500MB``, ``2GiB`` or a plain number of bytes.
 
     Raises:
-        InputError: not of that form, or a dimension of zero.
+        InputError: not a positive size below an exabyte.
+    """
+    match = _SIZE.fullmatch(text)
+    size = int(float(match[1]) * _BYTES[match[2].lower()]) if match else 0
+    if not 0 < size < _LARGEST_SIZE:
+        raise InputError(f"not a size of memory: {text!r}; write it like 4GB or 500MB")
+    return size
+
+
+def parse_shape(text: str) -> tuple[str | None, tuple[int, ...]]:
+    """Name (or None) and shape of ``NAME:1x3x224x224`` or ``NAME:scalar``; a name may contain colons itself.
+
+    Raises:
+        InputError: not of that form.
     """
     match = _SHAPE.fullmatch(text.strip())
-    shape = tuple(int(side) for side in match["shape"].split("x")) if match else ()
-    if not match or not all(0 < side <= _LARGEST_DIMENSION for side in shape):
+    if not match:
         raise InputError(f"not an input shape: {text!r}; write it like input:1x3x224x224")
+    shape = () if match["shape"] == "scalar" else tuple(int(side) for side in match["shape"].split("x"))
+    if any(side > _LARGEST_DIMENSION for side in shape):
+        raise InputError(f"not an input shape: {text!r}; a side is at most {_LARGEST_DIMENSION}")
     return match["name"], shape
 
 

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.artifact import Artifact, TensorSpec
-from netdyno.base.errors import DeviceError, InputError, ModelError
+from netdyno.base.artifact import Artifact, Feeding, TensorSpec
+from netdyno.base.errors import DeviceError, InputError
 from netdyno.devices.agent.tensorrt import BUILD_S
+from netdyno.devices.agent.work import MODEL
 from netdyno.devices.device import LoadReading, Settings
+from netdyno.devices.feeding import Fed, feed
+from netdyno.devices.inputs import FedInput
 from netdyno.devices.operators import OperatorProfile, OperatorTimes
-from netdyno.devices.runtimes import concrete, default_inputs, require_dtype
 from netdyno.devices.signature import signature
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Worker, WorkerBase, python_worker
@@ -31,7 +33,17 @@ _NO_ANSWER = (
 )  # fmt: skip
 """What taking an answer apart makes of one that is none."""
 MOST_BYTES = 1 << 50
+_NO_SESSION = -1
 _MARGIN_S = 60.0
+_FILES = ("onnxruntime", "onnxruntime-cuda", "litert")
+"""Runtimes whose models open files themselves."""
+
+Key = tuple[str, tuple[TensorSpec, ...], Feeding]
+
+
+def key_of(artifact: Artifact) -> Key:
+    """Artifacts that are fed alike."""
+    return artifact.sha256, artifact.inputs, artifact.feeding
 
 
 class Connection(ABC):
@@ -75,31 +87,39 @@ class AgentDevice(WorkerDevice):
     def __init__(self, identifier: str, connection: Connection, silence_s: float) -> None:
         super().__init__(identifier, silence_s)
         self.connection = connection
-        self._inputs: dict[tuple[str, tuple[TensorSpec, ...]], tuple[TensorSpec, ...]] = {}
+        self._found: dict[Key, list[tuple[str, Any, str]]] = {}
 
     def start_worker(self, kind: str, runtime: str, settings: Settings) -> WorkerBase:
         """A process of the agent for a runtime."""
         if settings.cores:
             raise InputError(f"{self.id}: cores are chosen on phones only", device=self.id)
+        limit = (f"limit={settings.memory_limit_bytes}",) if settings.memory_limit_bytes else ()
         gpu = (self.gpu,) if self.gpu else ()
-        return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *gpu)
+        return self.connection.start(kind, runtime, self.places.get(runtime, CPU), *limit, *gpu)
+
+    def start(self, settings: Settings) -> None:
+        """Have a worker that has imported its runtime."""
+        if not settings.runtime:
+            return  # each model has that of its format
+        self.hold()
+        worker = self._worker("work", settings.runtime, settings)
+        worker.ask(Frame({"do": "close", "session": _NO_SESSION}), timeout_s=self.silence_s)
 
     def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Have a worker load an artifact."""
         try:
             with understood(self.connection.target):
                 return self._load(worker, number, artifact, settings)
-        except ModelError:  # what it has found of the model is of no use any more
+        except InputError:  # what it has found of the model is of no use any more
             with contextlib.suppress(DeviceError):
                 worker.ask(Frame({"do": "close", "session": number}), timeout_s=self.silence_s)
             raise
 
     def measure_memory(self, worker: WorkerBase, artifact: Artifact, settings: Settings) -> int:
         """Have a worker measure an artifact's peak memory in bytes; open inputs were found when it was opened."""
-        inputs = self._inputs.get((artifact.sha256, artifact.inputs), artifact.inputs)
         message, arrays = self._request(artifact, settings)
-        message["shapes"] = [spec.shape for spec in inputs]
-        said = worker.ask(Frame(message, arrays | default_inputs(inputs)), timeout_s=self.silence_s).message
+        about, inputs = self.fed(artifact, settings).on_wire()
+        said = worker.ask(Frame(message | about, arrays | inputs), timeout_s=self.silence_s).message
         with understood(self.connection.target):
             taken = int(said["bytes"])
             if not 0 <= taken < MOST_BYTES:
@@ -130,9 +150,32 @@ class AgentDevice(WorkerDevice):
             return "each call of trtexec is mostly its start; choose another runtime"
         return "emptying the cache takes energy too; leave out --cold-cache" if settings.cold_cache else ""
 
+    def fed(self, artifact: Artifact, settings: Settings) -> Fed:
+        """What a model is fed; one that was not opened yet is opened for it."""
+        if key_of(artifact) not in self._found:
+            self.open(artifact, settings).close()
+        return feed(artifact, self._found[key_of(artifact)])
+
+    def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
+        """What a model was fed when it was opened; see :meth:`Device.inputs_of`."""
+        found = self._found.get(key_of(artifact))
+        return () if found is None else feed(artifact, found).inputs
+
     def model(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What hands an artifact to a worker: its bytes, which travel with the request."""
-        return {}, {"model": np.frombuffer(artifact.data, np.uint8)}
+        return {}, {MODEL: np.frombuffer(artifact.data, np.uint8)}
+
+    def local_model(self, artifact: Artifact, runtime: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """What hands an artifact to a process of this machine: its file's path, where it is a file.
+
+        With links that lead out of its folder it is the model without its external data, and where that lies.
+        """
+        file = artifact.file
+        if file is None or runtime not in _FILES:
+            return {}, {MODEL: np.frombuffer(artifact.data, np.uint8)}
+        if file.moved:
+            return {"options": {"folder": "/"}}, {MODEL: np.frombuffer(file.moved, np.uint8)}
+        return {"path": str(file.path)}, {}
 
     def _request(self, artifact: Artifact, settings: Settings) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         runtime = self.runtime_for(artifact, settings)
@@ -142,21 +185,26 @@ class AgentDevice(WorkerDevice):
         options: dict[str, Any] = {"cold": True} if settings.cold_cache else {}
         if runtime == _TENSORRT:  # which does not tell them itself
             options["signature"] = signature(artifact)
-        message, arrays = self.model(artifact)
+        if artifact.feeding.signature:
+            if runtime != "litert":
+                raise InputError("signatures are those of TFLite models on LiteRT")
+            options["signature"] = artifact.feeding.signature
+        local = isinstance(self.connection, LocalConnection)
+        message, arrays = self.local_model(artifact, runtime) if local else self.model(artifact)
+        options |= message.pop("options", {})
         return message | {"threads": settings.threads, "options": options}, arrays
 
     def _load(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         message, arrays = self._request(artifact, settings)
         request = Frame(message | {"do": "find", "session": number}, arrays)
         found = worker.ask(request, timeout_s=self.silence_s).message
-        shapes = {spec.name: spec.shape for spec in artifact.inputs}
-        inputs = concrete([(str(name), sides, str(dtype)) for name, sides, dtype in found["inputs"]], shapes)
-        for name, dtype in found["outputs"]:
-            require_dtype(str(name), str(dtype))
-        self._inputs[artifact.sha256, artifact.inputs] = inputs
-        load = {"do": "load", "session": number, "shapes": [spec.shape for spec in inputs]}
+        described = [(str(name), sides, str(dtype)) for name, sides, dtype in found["inputs"]]
+        fed = feed(artifact, described)
+        self._found[key_of(artifact)] = described
+        about, arrays = fed.on_wire()
+        load = Frame({"do": "load", "session": number} | about, arrays)
         building = self.runtime_for(artifact, settings) == _TENSORRT
         timeout_s = max(self.silence_s, BUILD_S + _MARGIN_S) if building else self.silence_s
-        said = worker.ask(Frame(load, default_inputs(inputs)), timeout_s=timeout_s).message
+        said = worker.ask(load, timeout_s=timeout_s).message
         load_ms, first_ms = float(found["load_ms"]) + float(said["load_ms"]), float(said["first_ms"])
-        return Loaded(inputs, LoadReading(load_ms, first_ms))
+        return Loaded(fed.specs, LoadReading(load_ms, first_ms))

@@ -6,10 +6,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import InputError, ModelError, WorkerLost
@@ -22,7 +18,10 @@ from netdyno.devices.operators import OperatorProfile, from_wire
 from netdyno.devices.rapl import rapl_meters
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Crashed, python_worker
+from netdyno.devices.workers import SILENCE_S
 
+PROFILE_BYTES = 1 << 28
+"""The most that a profile of operators may hold: a hundred inferences of a hundred thousand operators fit."""
 _PACKAGES = ("numpy", "onnxruntime", "ai-edge-litert")
 
 
@@ -43,7 +42,7 @@ class CpuDevice(AgentDevice):
         host: Host | None = None,
         sys: Path = Path("/sys"),
         lock_wait_s: float = 120.0,
-        silence_s: float = 600.0,
+        silence_s: float = SILENCE_S,
     ) -> None:
         if identifier != self.kind:
             text = f"no such device: {identifier!r}; this machine's {self.kind} is {self.kind!r}"
@@ -96,13 +95,19 @@ class CpuDevice(AgentDevice):
         runtime = self.runtime_for(artifact, settings)
         if runtime in self.places:
             return super().profile_operators(artifact, settings, inferences)
+        self.check(settings)
         self.hold()
-        worker = python_worker("netdyno.devices.operator_worker", runtime)
-        message = model_message(artifact, settings) | {"inferences": inferences}
+        about, inputs = self.fed(artifact, settings).on_wire()
+        message, model = self.local_model(artifact, runtime)
+        message |= about | {"threads": settings.threads, "inferences": inferences}
+        if artifact.feeding.signature:
+            message["options"] = {"signature": artifact.feeding.signature}
+        worker = python_worker("netdyno.devices.operator_worker", runtime, str(settings.memory_limit_bytes))
         try:
             # It answers once, after all inferences, with the profiler and without.
-            timeout_s = self.silence_s * (1 + inferences)
-            reply = worker.ask(Frame(message, model_arrays(artifact)), timeout_s=timeout_s)
+            timeout_s = self.silence_s * (1 + inferences)  # the deadline is what bounds it
+            request = Frame(message, model | inputs)
+            reply = worker.ask(request, timeout_s=timeout_s, most_bytes=PROFILE_BYTES)
         except (ModelError, Crashed) as error:
             raise self.refused(artifact, f"{runtime}'s profiler: {error}") from error
         except WorkerLost as error:
@@ -115,13 +120,3 @@ class CpuDevice(AgentDevice):
         """End the workers and let other users in; sessions that are still open are gone then."""
         self.restart()
         self._lock.release()
-
-
-def model_message(artifact: Artifact, settings: Settings) -> dict[str, Any]:
-    """What a worker needs to know to load an artifact."""
-    return {"shapes": {spec.name: spec.shape for spec in artifact.inputs}, "threads": settings.threads}
-
-
-def model_arrays(artifact: Artifact) -> dict[str, NDArray[np.uint8]]:
-    """The bytes of an artifact as a frame carries them."""
-    return {"model": np.frombuffer(artifact.data, np.uint8)}

@@ -16,6 +16,7 @@ from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.closing import Closing
 from netdyno.base.errors import InputError, ModelError, UnknownName
 from netdyno.base.registry import Registry
+from netdyno.base.units import format_bytes
 from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile
 
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from netdyno.devices.inputs import FedInput
+
+LEAST_LIMIT_BYTES = 64_000_000
+"""What runtimes take for any model: stacks of threads, and their allocators' first pieces."""
 DEVICES = Registry("device", "netdyno.devices")
 
 
@@ -31,17 +36,22 @@ class Settings:
     """How a device runs an artifact; an empty ``runtime`` means the device's default for its format.
 
     With ``cold_cache`` a GPU's L2 cache is emptied before each inference. ``cores`` are those of a phone that it may
-    run on: ``fastest``, ``slowest``, or numbers such as ``4-7``; all where it is empty.
+    run on: ``fastest``, ``slowest``, or numbers such as ``4-7``; all where it is empty. ``memory_limit_bytes`` is
+    what a model may take of the machine's memory, 0 three quarters of it; with a GPU, 0 is no limit.
     """
 
     runtime: str = ""
     threads: int = 1
     cold_cache: bool = False
     cores: str = ""
+    memory_limit_bytes: int = 0
 
     def __post_init__(self) -> None:
         if self.threads < 1:
             raise InputError(f"threads must be at least 1, not {self.threads}")
+        if self.memory_limit_bytes and self.memory_limit_bytes < LEAST_LIMIT_BYTES:
+            least = format_bytes(LEAST_LIMIT_BYTES)
+            raise InputError(f"a memory limit must be at least {least}, not {format_bytes(self.memory_limit_bytes)}")
 
 
 DEFAULT_SETTINGS = Settings()
@@ -152,6 +162,24 @@ class Device(Closing):
             DeviceError: it is not to be had; the message says what would change that.
         """
 
+    def check(self, settings: Settings) -> None:
+        """Refuse settings that the device does not have, before anything is opened with them.
+
+        Raises:
+            InputError: more threads than the CPUs that may be used there.
+        """
+        usable = self.info().facts.get("usable_cpus")
+        if isinstance(usable, int) and settings.threads > usable:
+            text = f"{self.id}: {settings.threads} threads, where no more than {usable} CPUs may be used"
+            raise InputError(text, device=self.id)
+
+    def start(self, settings: Settings) -> None:
+        """Start what runs models under these settings, if they name a runtime; :meth:`open` would do so too.
+
+        Raises:
+            DeviceError: it does not start.
+        """
+
     @abstractmethod
     def hold(self) -> None:
         """Keep other users out from now on; :meth:`open` does so too, :meth:`close` lets them in.
@@ -188,6 +216,10 @@ class Device(Closing):
             WorkerLost: the process that runs the model died.
         """
         raise ModelError(f"{self.id}: no profiler of operators here", device=self.id, artifact=artifact.name)
+
+    def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
+        """What an artifact that was opened here is fed by default, in words; nothing where that is not known."""
+        return ()
 
     def meters(self) -> tuple[Meter, ...]:
         """The energy meters that can be read here and now."""

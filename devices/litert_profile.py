@@ -7,7 +7,7 @@ changed between versions, so the events' size is read off the events themselves.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ctypes import byref, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_void_p
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.artifact import Artifact, Feeding
 from netdyno.base.errors import ModelError
 from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, add_events
 from netdyno.devices.operators import OperatorTimes
+from netdyno.devices.tflite_inputs import choose, index_of_subgraph, signatures, tensor_indices
 
 LIBRARY = "libLiteRt.so"
 MOST_EVENTS = 100_000
@@ -76,9 +78,17 @@ class LiteRtProfiler:
         ModelError: this LiteRT has no such profiler, or it refuses the model.
     """
 
-    def __init__(self, data: bytes, inputs: Mapping[str, NDArray[Any]], threads: int) -> None:
-        self._profiled = _Profiled(_Library(), data, threads)
-        self._profiled.feed(inputs)
+    def __init__(self, data: bytes, inputs: Mapping[str, NDArray[Any]], threads: int, signature: str = "") -> None:
+        artifact = Artifact(data, "tflite", feeding=Feeding(signature=signature))
+        entry, known = choose(artifact), list(signatures(artifact).values())
+        number = index_of_subgraph(known, 0) if entry is None else entry.index
+        if known and number is None:
+            raise ModelError("LiteRT's profiler runs signatures, and its main subgraph has none")
+        own = {} if number is None else known[number].inputs
+        indices = tensor_indices(artifact)
+        self._profiled = _Profiled(_Library(), data, threads, number or 0)
+        by_tensor = {indices[name]: array for name, array in inputs.items()}
+        self._profiled.feed({name: by_tensor[index] for name, index in own.items()}, list(inputs.values()))
         self._operators: list[OperatorTimes] = []
 
     def warm_up(self, inferences: int) -> None:
@@ -137,7 +147,7 @@ class _Library:
 class _Profiled:
     """A compiled model with its buffers and profiler; it lives as long as its process."""
 
-    def __init__(self, library: _Library, data: bytes, threads: int) -> None:
+    def __init__(self, library: _Library, data: bytes, threads: int, signature: int) -> None:
         self._library = library
         self._data = data  # the model points into it
         self._environment = library.handle("LiteRtCreateEnvironment", c_int(0), None)
@@ -149,7 +159,8 @@ class _Profiled:
         self._add_options(options, "xnnpack", f"num_threads = {threads}\n")
         self._compiled = library.handle("LiteRtCreateCompiledModel", self._environment, self._model, options)
         self._profiler = library.handle("LiteRtCompiledModelGetProfiler", self._compiled)
-        self._signature = library.handle("LiteRtGetModelSignature", self._model, c_size_t(0))
+        self._number = c_size_t(signature)
+        self._signature = library.handle("LiteRtGetModelSignature", self._model, self._number)
         self._inputs, self._outputs = self._buffers("Input"), self._buffers("Output")
 
     def _add_options(self, options: c_void_p, identifier: str, text: str) -> None:
@@ -170,13 +181,12 @@ class _Profiled:
         kind = _TensorType()
         library.call("LiteRtGetRankedTensorType", tensor, byref(kind))
         get = f"LiteRtGetCompiledModel{side}BufferRequirements"
-        needs = library.handle(get, self._compiled, c_size_t(0), position)
+        needs = library.handle(get, self._compiled, self._number, position)
         make = "LiteRtCreateManagedTensorBufferFromRequirements"
         return library.handle(make, self._environment, byref(kind), needs)
 
-    def feed(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        """Copy inputs into their buffers; a name that the signature does not have goes by its position."""
-        by_position = list(inputs.values())
+    def feed(self, inputs: Mapping[str, NDArray[Any]], by_position: Sequence[NDArray[Any]]) -> None:
+        """Copy inputs into their buffers, by the signature's names; of a model without one by their position."""
         if len(by_position) != len(self._inputs):
             raise ModelError("LiteRT's signature has other inputs than the model")
         for index, buffer in enumerate(self._inputs):
@@ -196,7 +206,7 @@ class _Profiled:
         """Inferences one after the other."""
         sizes = (c_size_t(len(self._inputs)), c_size_t(len(self._outputs)))
         for _ in range(repeat):
-            arguments = (self._compiled, c_size_t(0), sizes[0], self._inputs, sizes[1], self._outputs)
+            arguments = (self._compiled, self._number, sizes[0], self._inputs, sizes[1], self._outputs)
             self._library.call("LiteRtRunCompiledModel", *arguments)
 
     def events(self, repeat: int) -> list[Event]:

@@ -1,4 +1,4 @@
-"""The process that profiles operators: ``python -m netdyno.devices.operator_worker RUNTIME``.
+"""The process that profiles operators: ``python -m netdyno.devices.operator_worker RUNTIME LIMIT``.
 
 Runtimes profile for as long as a process lives, or leave files behind; so it answers one request and ends. The same
 model is loaded once more without the profiler, and both take turns, so that drift hits them alike.
@@ -13,11 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
-from netdyno.devices.agent.main import end_with, refusal
+from netdyno.devices.agent import models
+from netdyno.devices.agent.limits import default_limit, limit_memory
+from netdyno.devices.agent.main import end_with, trouble
+from netdyno.devices.agent.work import arrays_of, model_source
 from netdyno.devices.litert_profile import LiteRtProfiler
 from netdyno.devices.onnxruntime_profile import parse_profile
 from netdyno.devices.operators import OperatorProfile, OperatorTimes, to_wire
-from netdyno.devices.runtimes import Model, default_inputs
 from netdyno.devices.wire import Frame, receive, send
 
 WARM_UP = 5
@@ -41,10 +43,8 @@ class Profiler(Protocol):
 class OnnxRuntimeProfiler:
     """ONNX Runtime's profiler: it writes a file, which is read in the end."""
 
-    def __init__(self, data: bytes, plain: Model, threads: int, folder: Path) -> None:
-        shapes = {spec.name: spec.shape for spec in plain.inputs}
-        self._model = Model("onnxruntime", data, shapes, threads, profile=str(folder / "profile"))
-        self._model.feed(default_inputs(plain.inputs))
+    def __init__(self, source: Any, request: Request, folder: Path) -> None:
+        self._model = request.load("onnxruntime", source, profile=str(folder / "profile"))
         self._warm_up = 0
 
     def warm_up(self, inferences: int) -> None:
@@ -59,57 +59,73 @@ class OnnxRuntimeProfiler:
 
     def operators(self) -> list[OperatorTimes]:
         """Read the profile."""
-        text = Path(self._model.loaded.session.end_profiling()).read_text(encoding="utf-8")
+        text = Path(self._model.session.end_profiling()).read_text(encoding="utf-8")
         operators = parse_profile(text, "its profile")
         for operator in operators:
             del operator.latency_us[: self._warm_up]
         return [operator for operator in operators if operator.latency_us]
 
 
-def profile(runtime: str, request: Frame) -> OperatorProfile:
+class Request:
+    """A model and what it is fed, as they came; models are loaded and fed all alike."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.message = frame.message
+        self.threads, self.inferences = int(self.message["threads"]), int(self.message["inferences"])
+        self.raw = {name: (array.dtype.name, array.shape, array.tobytes()) for name, array in frame.arrays.items()}
+
+    def source(self, runtime: str) -> Any:
+        """The model's bytes, or the path of its file for a runtime that opens it itself."""
+        return model_source(models.runtime_class(runtime, "cpu"), self.message, self.raw)
+
+    def arrays(self) -> dict[str, Any]:
+        """What every input is fed."""
+        return arrays_of(self.raw, self.message["types"])
+
+    def load(self, runtime: str, source: Any, **options: Any) -> Any:
+        """A model that is ready to run."""
+        options = {**self.message.get("options", {}), **options}
+        model = models.runtime_class(runtime, "cpu")(source, self.threads, **options)
+        model.allocate(self.message["shapes"])
+        model.feed(self.arrays())
+        return model
+
+
+def profile(runtime: str, frame: Frame) -> OperatorProfile:
     """Profile the model of a request."""
-    data = request.arrays["model"].tobytes()
-    threads, inferences = request.message["threads"], request.message["inferences"]
-    plain = load_model(runtime, request.message, data)
-    inputs = default_inputs(plain.inputs)
-    plain.feed(inputs)
+    request = Request(frame)
+    source = request.source(runtime)
+    plain = request.load(runtime, source)
     with tempfile.TemporaryDirectory() as folder:
         profiler: Profiler
         if runtime == "onnxruntime":
-            profiler = OnnxRuntimeProfiler(data, plain, threads, Path(folder))
+            profiler = OnnxRuntimeProfiler(source, request, Path(folder))
         else:
-            profiler = LiteRtProfiler(data, inputs, threads)
+            signature = request.message.get("options", {}).get("signature", "")
+            profiler = LiteRtProfiler(source, request.arrays(), request.threads, signature)
         profiler.warm_up(WARM_UP)
         plain.time_runs(WARM_UP)
         whole_us: list[float] = []
-        for _ in range(-(-inferences // TURN)):
+        for _ in range(-(-request.inferences // TURN)):
             profiler.run(TURN)
-            whole_us += (plain.time_runs(TURN) / 1e3).tolist()
+            whole_us += [latency_ns / 1e3 for latency_ns in plain.time_runs(TURN)]
         return OperatorProfile(profiler.operators(), whole_us)
 
 
-def load_model(runtime: str, message: dict[str, Any], data: bytes) -> Model:
-    """A model from its bytes, with the shapes and threads that the message gives.
-
-    Raises:
-        ModelError: the runtime refuses it; runtimes also raise types of their own.
-    """
-    shapes = {name: tuple(shape) for name, shape in message["shapes"].items()}
-    return Model(runtime, data, shapes, message["threads"])
-
-
-def main(runtime: str) -> None:
-    """Answer one request."""
+def main(runtime: str, limit: str) -> None:
+    """Answer one request, whose model may take ``limit`` bytes of memory, or the usual share of it for 0."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
     stream = socket.socket(fileno=0)
     end_with(stream.fileno())
-    request = receive(stream)
+    limit_memory(int(limit) or default_limit())
     try:
-        reply = to_wire(profile(runtime, request))
+        reply = to_wire(profile(runtime, receive(stream)))
     except Exception as error:
-        reply = Frame({"refused": refusal(error)})
+        reply = Frame(trouble(error))
     send(stream, reply)
+    while stream.recv(1 << 16):  # a request that did not fit into memory is sent to its end before this is read
+        pass
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

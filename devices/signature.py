@@ -6,14 +6,14 @@ from typing import Any
 
 from netdyno.base.artifact import Artifact
 from netdyno.base.errors import ModelError
+from netdyno.devices.tflite_inputs import tflite_inputs, tflite_outputs
 
 Tensor = tuple[str, list[int], str]
 """A tensor's name, dimensions and dtype."""
-_LONGEST_SIDE = 1 << 31
 
 
 def signature(artifact: Artifact) -> dict[str, list[list[Any]]]:
-    """``inputs`` as name, dimensions (0 is open) and dtype, ``outputs`` as name and dtype, of an ONNX model.
+    """``inputs`` as name, dimensions (open if no numbers) and dtype, ``outputs`` as name and dtype, of an ONNX model.
 
     Raises:
         ModelError: it is none.
@@ -41,7 +41,8 @@ def _described(value: Any) -> list[Any]:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
     except (KeyError, TypeError):
         dtype = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-    return [value.name, [side.dim_value for side in tensor.shape.dim], dtype]
+    sides = [side.dim_value if side.HasField("dim_value") else side.dim_param for side in tensor.shape.dim]
+    return [value.name, sides, dtype]
 
 
 def tflite_signature(artifact: Artifact) -> tuple[list[Tensor], list[Tensor]]:
@@ -50,25 +51,12 @@ def tflite_signature(artifact: Artifact) -> tuple[list[Tensor], list[Tensor]]:
     Raises:
         ModelError: it is none.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    try:
-        if artifact.data[4:8] != b"TFL3":
-            raise ValueError("its identifier is missing")
-        graph = schema.Model.GetRootAs(artifact.data, 0).Subgraphs(0)
-        inputs = [_tensor(graph.Tensors(graph.Inputs(i))) for i in range(graph.InputsLength())]
-        outputs = [_tensor(graph.Tensors(graph.Outputs(i))) for i in range(graph.OutputsLength())]
-    except Exception as error:  # in a damaged file any offset leads anywhere: each library raises its own
-        raise ModelError(f"not a TFLite model: {error}") from error
+    inputs, outputs = (
+        [(each.name, [_number(side) for side in each.sides or ()], each.dtype) for each in told]
+        for told in (tflite_inputs(artifact), tflite_outputs(artifact))
+    )
     return inputs, outputs
 
 
-def _tensor(tensor: Any) -> Tensor:
-    from ai_edge_litert import schema_py_generated as schema
-
-    names = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
-    signature = [int(tensor.ShapeSignature(i)) for i in range(tensor.ShapeSignatureLength())]
-    shape = signature or [int(tensor.Shape(i)) for i in range(tensor.ShapeLength())]
-    if not all(-1 <= side < _LONGEST_SIDE for side in shape):
-        raise ValueError("a tensor of a size that none has")
-    return (tensor.Name() or b"").decode(), shape, names.get(tensor.Type(), f"type {tensor.Type()}")
+def _number(side: int | str | None) -> int:
+    return side if isinstance(side, int) else -1

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import IO
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from netdyno.base.deadline import silence
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
-from netdyno.devices.wire import Frame, receive, send
+from netdyno.base.units import format_bytes
+from netdyno.devices.tail import Tail
+from netdyno.devices.wire import Frame, TimedStream, receive, send
 
 _END_S = 0.5
-_TAIL_BYTES = 8192
 CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
 
@@ -43,8 +45,11 @@ class WorkerBase(ABC):
         """
 
     @abstractmethod
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
-        """Send a request and wait for the answer; ``timeout_s`` is the longest silence that is not a hang.
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
+        """Send a request and wait for the answer, whose arrays may hold ``most_bytes``.
+
+        ``timeout_s`` is how long the whole answer may take, if the deadline of :mod:`netdyno.base.deadline` is not
+        earlier; what is larger than a message gets the time that it needs to travel beside that.
 
         Raises:
             ModelError: the runtime refuses what was asked, in its own words.
@@ -70,18 +75,20 @@ class Worker(WorkerBase):
         ours, theirs = socket.socketpair()
         self._socket = ours
         self._preface = preface
-        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the worker)
         self._lock = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(
                 command,
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno() if on_stdout else subprocess.DEVNULL,
-                stderr=self._stderr,
+                stderr=subprocess.PIPE,
+                bufsize=0,
                 start_new_session=True,
             )
+        assert self._process.stderr is not None
+        self._stderr = Tail(self._process.stderr)
         self.pid = self._process.pid
-        self._end = weakref.finalize(self, _end, self._process, ours, self._stderr)
+        self._end = weakref.finalize(self, _end, self._process, ours)
 
     @property
     def alive(self) -> bool:
@@ -101,8 +108,11 @@ class Worker(WorkerBase):
             self.end()
             raise error
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
-        """Send a request and wait for the answer; ``timeout_s`` is the longest silence that is not a hang.
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
+        """Send a request and wait for the answer, whose arrays may hold ``most_bytes``.
+
+        ``timeout_s`` is how long the whole answer may take, if the deadline of :mod:`netdyno.base.deadline` is not
+        earlier; what is larger than a message gets the time that it needs to travel beside that.
 
         Raises:
             ModelError: the runtime refuses what was asked, in its own words.
@@ -113,7 +123,7 @@ class Worker(WorkerBase):
         with self._lock:
             self.require_alive()
             try:
-                reply = self.exchange(request, timeout_s)
+                reply = self.exchange(request, timeout_s, most_bytes)
             except BaseException:
                 # The answer to a request that was given up would be taken for that of the next one.
                 self._kill()
@@ -124,7 +134,7 @@ class Worker(WorkerBase):
             raise _death(-died if type(died) is int else 1, "")
         if "exhausted" in reply.message:  # of memory; who is asked next has none of the models that took it
             self._kill()
-            raise WorkerLost(f"the worker process ran out of memory: {reply.message['exhausted']}")
+            raise WorkerLost(f"the worker process ran out of {_memory(reply.message)}")
         if "lost" in reply.message:  # nothing that it is asked from here on could succeed
             self._kill()
             raise DeviceError(str(reply.message["lost"]))
@@ -132,16 +142,16 @@ class Worker(WorkerBase):
             raise ModelError(str(reply.message["refused"]))
         return reply
 
-    def exchange(self, request: Frame, timeout_s: float) -> Frame:
+    def exchange(self, request: Frame, timeout_s: float, most_bytes: int) -> Frame:
         """Send a request and wait for the answer; raises as :meth:`ask` does, but for what a runtime refuses."""
         try:
-            self._socket.settimeout(timeout_s)
-            self._socket.sendall(self._preface)
+            stream = TimedStream(self._socket, timeout_s)
+            stream.sendall(self._preface)
             self._preface = b""
-            send(self._socket, request)
-            return receive(self._socket)
+            send(stream, request)
+            return receive(TimedStream(self._socket, timeout_s), most_bytes)
         except TimeoutError as error:
-            text = f"the worker process did not answer for {timeout_s:.0f} s and was killed"
+            text = f"the worker process was killed: it did not answer {silence(timeout_s)}"
             raise WorkerLost(text) from error
         except (OSError, WorkerLost) as error:
             raise self._lost() from error
@@ -152,22 +162,14 @@ class Worker(WorkerBase):
             code = self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             return WorkerLost("the worker process closed its connection")
-        return self.ended(code, self._last_line())
+        return self.ended(code, self._stderr.last_line(_END_S))
 
     def ended(self, code: int, last_line: str) -> DeviceError:
         """The error of a process that ended, by its exit code and the last line that it wrote."""
         return _death(code, last_line)
 
-    def _last_line(self) -> str:
-        """The last line on standard error that is not mere information."""
-        size = os.fstat(self._stderr.fileno()).st_size
-        tail = os.pread(self._stderr.fileno(), _TAIL_BYTES, max(0, size - _TAIL_BYTES))
-        lines = [line.strip() for line in tail.decode(errors="replace").splitlines()]
-        return next((line for line in reversed(lines) if line and not line.startswith("INFO")), "")
-
     def _kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        _kill(self._process)
         self.end()
 
     def end(self) -> None:
@@ -189,6 +191,14 @@ def _death(code: int, last_line: str) -> WorkerLost:
     return WorkerLost(f"the worker process {end}{says}")
 
 
+def _memory(said: Mapping[str, Any]) -> str:
+    """The memory that a worker says it ran out of: its limit, or the device's."""
+    limit = said.get("limit")
+    if type(limit) is int and limit > 0:
+        return f"its memory limit of {format_bytes(limit)}; raise --memory-limit if the device has more"
+    return f"memory: {said['exhausted']}"
+
+
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -196,13 +206,18 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _end(process: subprocess.Popen[bytes], stream: socket.socket, stderr: IO[bytes]) -> None:
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that has not been waited for, and all of its group: a child that is stopped does not notice."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[bytes], stream: socket.socket) -> None:
     """Close the connection, which ends the worker; make sure that it did; leave no zombie."""
     stream.close()
     try:
         process.wait(_END_S)
     except subprocess.TimeoutExpired:
-        process.kill()
+        _kill(process)
         process.wait()
-    finally:
-        stderr.close()

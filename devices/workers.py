@@ -20,6 +20,11 @@ from netdyno.devices.meters import Meter
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Crashed, WorkerBase
 
+SILENCE_S = 120.0
+"""How long an answer may take without a budget: a large model on a slow board loads in less."""
+OUTPUT_BYTES = 1 << 30
+"""The most that a model's outputs may hold when they are asked for; timing asks for none."""
+_TIME_BYTES = 8
 _SLOWER_THAN_FIRST = 10
 _LONGEST_MS = 1e9
 
@@ -50,7 +55,7 @@ class WorkerDevice(Device):
     def __init__(self, identifier: str, silence_s: float) -> None:
         self.id = identifier
         self.silence_s = silence_s
-        self._workers: dict[tuple[str, str, int, str], WorkerBase] = {}
+        self._workers: dict[tuple[str, str, int, str, int], WorkerBase] = {}
         self._numbers = itertools.count()
 
     @abstractmethod
@@ -116,7 +121,7 @@ class WorkerDevice(Device):
     def workers(self, kind: str) -> dict[str, list[WorkerBase]]:
         """The workers of a kind by runtime, dead ones included."""
         found: dict[str, list[WorkerBase]] = {}
-        for (its_kind, runtime, _, _), worker in self._workers.items():
+        for (its_kind, runtime, *_), worker in self._workers.items():
             if its_kind == kind:
                 found.setdefault(runtime, []).append(worker)
         return found
@@ -138,11 +143,13 @@ class WorkerDevice(Device):
 
     def _worker(self, kind: str, runtime: str, settings: Settings) -> WorkerBase:
         """The living worker of that kind, a new one if need be."""
-        key = (kind, runtime, settings.threads if kind == "work" else 0, settings.cores)
+        threads = settings.threads if kind == "work" else 0
+        key = (kind, runtime, threads, settings.cores, settings.memory_limit_bytes)
         worker = self._workers.get(key)
         if worker is None or not worker.alive:
             if worker is not None:
                 worker.end()
+            self.check(settings)
             worker = self._workers[key] = self.start_worker(kind, runtime, settings)
         return worker
 
@@ -176,7 +183,7 @@ class WorkerSession(Session):
             raise InputError(f"repeat must be at least 1, not {repeat}", artifact=self._artifact.name)
         if inputs is not None:
             self._check(inputs)
-        arrays = dict(self.ask({"do": "run"}, repeat, inputs or {}).arrays)
+        arrays = dict(self.ask({"do": "run"}, repeat, inputs or {}, OUTPUT_BYTES).arrays)
         latency_ns = self._checked(arrays.pop("latency_ns", np.zeros(0)), repeat)
         return Samples(latency_ns, {name.removeprefix("output:"): value for name, value in arrays.items()})
 
@@ -196,8 +203,14 @@ class WorkerSession(Session):
             raise DeviceError(text, device=self._device.id, artifact=self._artifact.name)
         return latency_ns
 
-    def ask(self, message: dict[str, Any], repeat: int, inputs: Mapping[str, NDArray[Any]] | None = None) -> Frame:
-        """What the worker answers about its model, after ``repeat`` inferences.
+    def ask(
+        self,
+        message: dict[str, Any],
+        repeat: int,
+        inputs: Mapping[str, NDArray[Any]] | None = None,
+        most_bytes: int = 0,
+    ) -> Frame:
+        """What the worker answers about its model, after ``repeat`` inferences: their times, and ``most_bytes`` else.
 
         Raises:
             ModelError: the runtime refuses what was asked.
@@ -206,7 +219,8 @@ class WorkerSession(Session):
         self._require_open()
         request = Frame({**message, "session": self.number, "repeat": int(repeat)}, inputs or {})
         with self._told():
-            return self.worker.ask(request, timeout_s=self._device.silence_s + self.expected_s(repeat))
+            timeout_s = self._device.silence_s + self.expected_s(repeat)
+            return self.worker.ask(request, timeout_s=timeout_s, most_bytes=most_bytes + _TIME_BYTES * int(repeat))
 
     def expected_s(self, repeat: int) -> float:
         """How long so many inferences may take before something is wrong."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact, TensorSpec
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic, require_replaceable
+from netdyno.base.folders import folder_atomic, require_replaceable
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.exporters.card import (
     CARD,

@@ -65,7 +65,7 @@ def targets(folder: Path) -> dict[str, tuple[Target, list[bytes]]]:
         read = _of_file(folder / kind.descriptor, lambda path, kind=kind: load_composite(kind, path.parent))
         found[kind.descriptor] = (read, [json.dumps(document).encode()])
     samples = gzip.compress(b"row,start,round,latency_ms\na,1,1,0.5\n")
-    found[SAMPLES.path] = (_of_file(folder / SAMPLES.path, lambda path: SAMPLES.read(path.parent)), [samples])
+    found[SAMPLES.path] = (_of_file(folder / SAMPLES.path, SAMPLES.read), [samples])
     lines = [line.encode() for line in _module(ROOT / "tests/devices/jetson/test_tegrastats.py").TOTALS_MW]
     found["tegrastats"] = (lambda content: parse_tegrastats(content.decode(errors="replace")), lines)
     return found

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic, read_bytes, require_replaceable
+from netdyno.base.files import read_bytes
+from netdyno.base.folders import folder_atomic, require_replaceable
 from netdyno.exporters.bundle import Bundle, load_bundle, require_place
 from netdyno.exporters.card import CARD, FileEntry, entry_of, read_checked
 

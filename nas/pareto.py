@@ -1,4 +1,8 @@
-"""Dominance, crowding and hypervolume; every objective is minimised."""
+"""Dominance, crowding and hypervolume; every objective is minimised.
+
+Infinite objectives are ordered as numbers are. A row with an objective that is not a number (NaN) dominates none,
+each row without one dominates it, and it is on no front.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from netdyno.base.errors import InputError
 
 Floats = NDArray[np.float64]
 
@@ -17,7 +23,13 @@ def dominance(F: Floats) -> NDArray[np.bool_]:
     for column in F.T:
         no_worse &= column[:, None] <= column
         better |= column[:, None] < column
-    return no_worse & better
+    known = _known(F)
+    return np.logical_or(no_worse & better, np.logical_and(known[:, None], ~known))
+
+
+def _known(F: Floats) -> NDArray[np.bool_]:
+    """Which rows have no objective that is not a number."""
+    return np.logical_not(np.isnan(F).any(axis=1))
 
 
 def ranks(F: Floats, enough: int | None = None) -> NDArray[np.int64]:
@@ -25,7 +37,7 @@ def ranks(F: Floats, enough: int | None = None) -> NDArray[np.int64]:
 
     Source: fast non-dominated sorting, Deb et al. 2002, section III-A, as array operations.
     """
-    if F.shape[1] == 2:
+    if F.shape[1] == 2 and _known(F).all():
         return _peel(F, len(F) if enough is None else enough)
     dominates = dominance(F)
     dominators = dominates.sum(axis=0)
@@ -81,16 +93,28 @@ def _steps(second: Floats) -> NDArray[np.bool_]:
 
 def non_dominated(F: Floats) -> NDArray[np.int64]:
     """Positions of the rows of ``F (n, m)`` that no row dominates, ascending; of equal rows only the first."""
+    known = _known(F)
+    if not known.all():
+        kept = np.flatnonzero(known)
+        return kept[non_dominated(F[kept])]
     if F.shape[1] == 2:
         order = np.lexsort((F[:, 1], F[:, 0]))  # stable: of equal rows the first comes first
         return np.sort(order[_steps(F[order, 1])])
     first = distinct(F)
-    kept: NDArray[np.int64] = first[~dominance(F[first]).any(axis=0)]
-    return kept
+    on: NDArray[np.int64] = first[~dominance(F[first]).any(axis=0)]
+    return on
 
 
 def crowding(F: Floats) -> Floats:
-    """Crowding distance of each row within one front ``(n, m)``; the extremes are infinite (Deb et al. 2002)."""
+    """Crowding distance of each row within one front ``(n, m)``; the extremes are infinite (Deb et al. 2002).
+
+    Beside an infinite extent of an objective finite gaps count nothing; a row that is not known in full has 0.
+    """
+    known = _known(F)
+    if not known.all():
+        distance = np.zeros(len(F))
+        distance[known] = crowding(F[known])
+        return distance
     n, m = F.shape
     if n <= 2:
         return np.full(n, np.inf)
@@ -98,10 +122,12 @@ def crowding(F: Floats) -> Floats:
     for column in F.T:
         order = np.argsort(column, kind="stable")
         values = column[order]
-        span = values[-1] - values[0]
         distance[order[[0, -1]]] = np.inf
-        if span > 0:
-            distance[order[1:-1]] += (values[2:] - values[:-2]) / span
+        if values[0] < values[-1]:
+            with np.errstate(invalid="ignore", over="ignore"):  # infinity minus infinity is no gap
+                gaps, span = values[2:] - values[:-2], values[-1] - values[0]
+                gaps = np.where(values[2:] == values[:-2], 0.0, gaps)
+            distance[order[1:-1]] += gaps / span if np.isfinite(span) else np.where(np.isinf(gaps), np.inf, 0.0)
     spread: Floats = distance / m
     return spread
 
@@ -125,8 +151,20 @@ def directions(m: int, n: int) -> Floats:
 
 
 def hypervolume(F: Floats, ref: Sequence[float]) -> float:
-    """Exact hypervolume that ``F (n, m)`` dominates up to the reference point ``ref (m,)``."""
+    """Exact hypervolume that ``F (n, m)`` dominates up to the reference point ``ref (m,)``.
+
+    Raises:
+        InputError: the reference point is not ``m`` finite numbers, or the volume is larger than any float.
+    """
     import moocore
 
-    inside = F[(np.asarray(ref) > F).all(axis=1)]
-    return float(moocore.hypervolume(inside, ref=list(ref))) if len(inside) else 0.0
+    point = np.asarray(ref, float)
+    if point.shape != F.shape[1:] or not np.isfinite(point).all():
+        raise InputError(f"a reference point needs {F.shape[1]} finite numbers, not {list(ref)}")
+    inside = F[(point > F).all(axis=1)]
+    if not len(inside):
+        return 0.0
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.prod(point - inside.min(axis=0))):
+            raise InputError(f"no hypervolume: an objective of {inside.min():g} is too far below {list(ref)}")
+    return float(moocore.hypervolume(inside, ref=point))

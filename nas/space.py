@@ -7,10 +7,12 @@ architecture uses, and registers under the entry point group ``netdyno.spaces``.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from inspect import Parameter, signature
 from operator import attrgetter
 from typing import Any
 
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
+from netdyno.base.ranges import SEED
 from netdyno.base.registry import Registry
 from netdyno.exporters.graph import Graph, join
 from netdyno.profiler.layers import Layer
@@ -81,7 +84,8 @@ class Space(ABC):
 
     def sample(self, n: int, seed: int | np.random.Generator) -> Population:
         """``n`` architectures with independent, uniform genes."""
-        return np.random.default_rng(seed).integers(self.cardinalities, size=(n, len(self.cardinalities)))
+        generator = np.random.default_rng(seed if isinstance(seed, np.random.Generator) else SEED.check(seed))
+        return generator.integers(self.cardinalities, size=(n, len(self.cardinalities)))
 
     def smallest(self) -> Population:
         """The architecture ``(genes,)`` of every gene's first option, the cheapest where options are ascending."""
@@ -281,10 +285,22 @@ def make_space(name: str, **parameters: Any) -> Space:
 
 def _build(name: str, parameters: Mapping[str, Any]) -> Space:
     build = SPACES.load(name)
+    known = signature(build).parameters
+    open_ended = any(each.kind is Parameter.VAR_KEYWORD for each in known.values())
+    for key in parameters:
+        if key not in known and not open_ended:
+            raise InputError(f"space {name} has no parameter {key!r}; it has {', '.join(known) or 'none'}")
     try:
         space: Space = build(**parameters)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"space {name}: {error}") from error
+        given = ", ".join(f"{key}={value}" for key, value in parameters.items())
+        raise InputError(
+            f"space {name} cannot be made with {given}: its parameters are {', '.join(known)}"
+        ) from error
+    for key, value in parameters.items():
+        own = space.parameters.get(key)
+        if isinstance(value, int | float) and isinstance(own, int | float) and value != own:
+            raise InputError(f"space {name}: {key} cannot be {value}")
     return space
 
 
@@ -311,6 +327,8 @@ def split_parameters(text: str) -> tuple[str, dict[str, Any]]:
         if not equals:
             raise InputError(f"{text!r}: write parameters as name=value, several values as 48/56/64")
         values = [_number(text, part) for part in value.split("/")]
+        if key.strip() in parameters:
+            raise InputError(f"{text!r}: {key.strip()} is given twice")
         parameters[key.strip()] = values if len(values) > 1 else values[0]
     return name, parameters
 
@@ -327,9 +345,11 @@ def format_space(space: Space) -> str:
 def _number(text: str, part: str) -> int | float:
     for convert in (int, float):
         try:
-            return convert(part)
+            value = convert(part)
         except ValueError:
             continue
+        if math.isfinite(value):
+            return value
     raise InputError(f"{text!r}: not a number: {part!r}")
 
 

@@ -5,11 +5,15 @@ The public interface, version 1. Everything heavy is imported by the function th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdyno.base.errors import NetdynoError
+
+# ONNX Runtime, once imported, else writes a device id and a database of events to send below ~/.cache/Microsoft.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,7 +236,7 @@ def train(supernet: Supernet, data: str = "digits", out: str | Path | None = Non
         UnknownName: no such data set.
         InputError: the data does not fit the space, or ``out`` cannot be written.
     """
-    from netdyno.base.files import require_replaceable
+    from netdyno.base.folders import require_replaceable
     from netdyno.nas.data import load_data
     from netdyno.nas.supernets.store import OWN_FILES, save_supernet
     from netdyno.nas.supernets.train import Training, train_supernet

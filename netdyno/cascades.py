@@ -3,6 +3,7 @@
 The run's folder holds::
 
     networks/       every network that was trained; the same command goes on from them
+    cascade.json    the digests of the three that follow
     cascades.csv    the best cascade after each evaluation
     members.csv     the networks of the last: what each is alone, and how much it answers
     thresholds.csv  what other thresholds between them would come to, as far as none is better in both
@@ -22,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import require_writable, write_atomic
+from netdyno.base.files import require_writable
 from netdyno.base.progress import Progress, silent
+from netdyno.base.result import replace_result
 from netdyno.nas.accuracy.evaluated import scores
 from netdyno.nas.accuracy.trained import TrainedAccuracy
 from netdyno.nas.adaptive.answers import Answers, Floats, read_answers
@@ -35,13 +37,11 @@ from netdyno.nas.adaptive.problem import CascadeProblem, Design, Goal
 from netdyno.nas.data import load_data
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.pareto import non_dominated
-from netdyno.nas.space import Population, Space, split_parameters
+from netdyno.nas.space import Population, Space
 from netdyno.nas.supernets.subnet import Subnet
-from netdyno.nas.supernets.train import Training
 from netdyno.profiler.table import format_genes, load_table
-from netdyno.runs import CASCADES, MEMBERS, NETWORKS, THRESHOLDS
-from netdyno.settings import make_settings
-from netdyno.targets import COSTS, split_constraint
+from netdyno.runs import CASCADE, CASCADES, MEMBERS, NETWORKS, THRESHOLDS, to_csv
+from netdyno.targets import COSTS, make_training, split_constraint
 
 BUNDLE = "bundle"
 
@@ -56,6 +56,8 @@ class Server:
 
 class Cascades:
     """Cascades of one space on one table: networks that are trained as they are asked for, and what they cost.
+
+    ``course`` is how the last was found, as :func:`find_cascade` fills it.
 
     Raises:
         InputError: the table lacks the metric or layers of the space, or a training setting that there is not.
@@ -76,8 +78,9 @@ class Cascades:
         self.space, self.metric, self.server, self.out = space, metric, server, out
         self._cost = load_table(table).cost(space, metric)
         self._served = None if server is None else load_table(server.table).cost(space, "latency_ms")
-        self._training = make_settings(Training, split_parameters(training)[1], "training")
+        self._training = make_training(space, training)
         self._name, self._progress = data, progress
+        self.course = pd.DataFrame()
 
     @cached_property
     def _data(self) -> dict[str, Dataset]:
@@ -139,15 +142,25 @@ class Cascades:
         return pd.DataFrame(front[np.argsort(front[:, 1])], columns=["error_pct", self.metric])
 
     def ship(self, design: Design, formats: list[str]) -> tuple[CascadeBundle, dict[str, Any]]:
-        """Write a cascade as a bundle; and its facts."""
+        """Write a cascade as a bundle, and beside it how it was found and its alternatives; and its facts."""
         facts = self.facts(design) | ({"last_on_a_server": True} if self.server else {})
-        _write(self.out / MEMBERS, self.members(design, facts))
-        _write(self.out / THRESHOLDS, self.thresholds(design))
+        tables = {CASCADES: self.course, MEMBERS: self.members(design, facts), THRESHOLDS: self.thresholds(design)}
         networks = [self.network(genes) for genes in design.X]
         bundle = ship_cascade(
             networks, design.thresholds.tolist(), self.out / BUNDLE, formats, self._data["test"], facts
         )
+        self.write(tables)
         return bundle, facts
+
+    def write(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Write tables by file name in place of all that an earlier cascade left."""
+        replace_result(
+            self.out,
+            CASCADE,
+            {},
+            {name: to_csv(rows) for name, rows in tables.items()},
+            former=(CASCADES, MEMBERS, THRESHOLDS),
+        )
 
 
 def find_cascade(
@@ -159,7 +172,7 @@ def find_cascade(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Design:
-    """Optimise, write the best cascade after each evaluation, and return the last.
+    """Optimise, and return the last of the best cascades after each evaluation; ``cascades`` keeps them all.
 
     Raises:
         InputError: a folder that cannot be written, or no cascade that keeps to the limit.
@@ -176,17 +189,14 @@ def find_cascade(
         }
         for number, design in enumerate(designs, start=1)
     ]
-    _write(cascades.out / CASCADES, pd.DataFrame(rows))
+    cascades.course = pd.DataFrame(rows)
     best = designs[-1]
     broken, _ = goal.split(np.array([best.error_pct]), np.array([best.cost]))
     if broken[0] > 0:
+        cascades.write({CASCADES: cascades.course})
         found = f"the nearest has an error of {best.error_pct:.2f} % and {cascades.metric} {best.cost:.5g}"
         raise InputError(f"of {len(designs)} cascades none keeps to the limit: {found}")
     return best
-
-
-def _write(path: Path, rows: pd.DataFrame) -> None:
-    write_atomic(path, rows.to_csv(index=False, lineterminator="\n"))
 
 
 def make_goal(text: str, cascades: Cascades) -> Goal:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from netdyno.base.errors import CheckFailed, InputError
-from netdyno.base.files import require_replaceable, require_writable, write_atomic
+from netdyno.base.files import require_writable, write_atomic
+from netdyno.base.folders import require_replaceable
 from netdyno.base.progress import Progress, silent
 from netdyno.base.rows import read_rows
 from netdyno.devices import Device, Settings, open_device
@@ -181,7 +182,7 @@ class Demo:
     def _measure(
         self, table: LookupTable, predictor: FittedAccuracy, evaluated: EvaluatedAccuracy, device: Device
     ) -> None:
-        if (self._out / MEASURED).exists():
+        if not load_run(self._out).measured.empty:
             return
         began = time.monotonic()
         front = load_run(self._out).front

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import require_writable, write_atomic
+from netdyno.base.files import require_writable
 from netdyno.base.progress import Progress, silent
 from netdyno.nas.accuracy.trained import TrainedAccuracy
 from netdyno.nas.data import load_data
@@ -32,7 +32,7 @@ from netdyno.nas.spaces.single_path import SinglePath
 from netdyno.nas.supernets.train import Training
 from netdyno.profiler.cost.cost import LayerCost
 from netdyno.profiler.table import load_table
-from netdyno.runs import HISTORY, LEADS, NETWORKS, write_run
+from netdyno.runs import HISTORY, LEADS, NETWORKS, forget_search, to_csv, write_run
 from netdyno.settings import make_settings
 from netdyno.targets import COSTS, Targets, split_constraint
 
@@ -80,12 +80,21 @@ class Task:
         """What the table predicts for one architecture ``(genes,)``."""
         return float(self.cost(genes[None])[0])
 
-    def write(self, out: Path, found: Descended, accuracy: float, descriptor: Mapping[str, Any]) -> Found:
-        """Write the run's folder; ``descriptor`` is what only the caller knows."""
+    def write(
+        self,
+        out: Path,
+        found: Descended,
+        accuracy: float,
+        descriptor: Mapping[str, Any],
+        others: Mapping[str, bytes] | None = None,
+    ) -> Found:
+        """Write the run's folder; ``descriptor`` and ``others``, files by name, are what only the caller knows."""
         history = pd.DataFrame(found.history, columns=list(COLUMNS))
-        write_atomic(out / HISTORY, history.to_csv(index_label="step", lineterminator="\n"))
         leads = pd.DataFrame(found.leads, index=[group.name for group in self.space.groups]).stack().dropna()
-        write_atomic(out / LEADS, leads.to_csv(header=["lead"], index_label=["layer", "part"], lineterminator="\n"))
+        files = {
+            HISTORY: to_csv(history, index=True, index_label="step"),
+            LEADS: to_csv(pd.DataFrame({"lead": leads}), index=True, index_label=["layer", "part"]),
+        }
         names = (self.cost.name, "error_pct")
         point = np.array([[self.runtime(found.genes), 100.0 - accuracy]])
         front = Front(self.space, names, self.space.canonical(found.genes), point, len(found.history))
@@ -100,7 +109,7 @@ class Task:
             "data": self.data,
             "evaluations": len(found.history),
         }
-        write_run(out, known | dict(descriptor), front)
+        write_run(out, known | dict(descriptor), front, files | dict(others or {}))
         penalty = float(found.history[-1, COLUMNS.index("penalty")])
         return Found(found.genes, self.cost.name, self.runtime(found.genes), accuracy, penalty)
 
@@ -138,5 +147,6 @@ def run_descent(
     descent = make_settings(Descent, options, owner, target=task.target, seed=task.seed)
     if fresh:
         (out / CHECKPOINT).unlink(missing_ok=True)
+        forget_search(out)
     found, accuracy = task.descend(descent, out, progress)
     return task.write(out, found, accuracy, {"settings": asdict(descent)})

@@ -22,11 +22,17 @@ from netdyno.profiler.lower import lower
 
 EXTRAS = {
     "torch": ("train", "supernets, training, the demo"),
+    "nvidia-ml-py": ("nvidia", "energy and state of NVIDIA GPUs"),
+    "adb-shell": ("android", "phones without an adb server"),
     "plotly": ("report", "reports"),
     "jinja2": ("report", "reports"),
     "pymoo": ("lab", "the searches age-moea, u-nsga3, c-taea, moead"),
+    "numba": ("lab", "the search age-moea"),
     "optuna": ("lab", "the search motpe"),
+    "botorch": ("lab", "Bayesian optimisation: the searches hyperpower, constrained-bo, cascades, tune=bayes"),
+    "gpytorch": ("lab", "the Gaussian processes of Bayesian optimisation"),
 }
+"""Every optional library by its package: the extra that brings it, and what it is for."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from netdyno.base.errors import InputError
 from netdyno.base.files import require_writable, write_atomic
 from netdyno.base.progress import Progress, silent
+from netdyno.base.ranges import EVALUATIONS, POOL, SEED
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.data import load_data
 from netdyno.nas.ensembles.bundle import EnsembleBundle, ship_ensemble
@@ -107,8 +108,10 @@ def form_ensembles(
     What each subnet answers is kept there as it is computed: the same call again goes on.
 
     Raises:
-        InputError: no table, no supernet, a pool too small, or a folder that cannot be written.
+        InputError: no table, no supernet, a number out of its range, or a folder that cannot be written.
     """
+    for numbers, value in ((POOL, size), (EVALUATIONS, evaluations), (SEED, seed)):
+        numbers.check(value)
     require_writable(out)
     pool = Pool(run, size, seed, Scenario() if scenario is None else scenario)
     classes = min(5, run.space.classes)

@@ -14,11 +14,11 @@
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
 import sys
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ import pandas as pd
 
 from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError
-from netdyno.base.files import is_there, write_atomic
+from netdyno.base.files import is_there
+from netdyno.base.result import Parts, add_to_result, find_parts, reading, replace_result
 from netdyno.base.rows import read_rows, stream_rows
 from netdyno.nas.pareto import non_dominated
 from netdyno.nas.search.front import Front, load_front
@@ -41,8 +42,10 @@ GROWTH = "growth.csv"
 JOURNAL = "journal.sqlite"
 MEASURED = "measured.csv"
 NETWORKS = "networks"
+TRAINED = "network.json"
+"""What the folder of a trained network is known by."""
 HISTORY, LEADS = "descent.csv", "leads.csv"
-CASCADES, MEMBERS, THRESHOLDS = "cascades.csv", "members.csv", "thresholds.csv"
+CASCADE, CASCADES, MEMBERS, THRESHOLDS = "cascade.json", "cascades.csv", "members.csv", "thresholds.csv"
 BUNDLES = "bundles"
 REPORT = "report.html"
 LONGEST = 200
@@ -66,23 +69,21 @@ MEASURED_COLUMNS = {
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder that was read: ``measured`` has :data:`MEASURED_COLUMNS`, or is empty."""
+    """A run folder that was read: ``measured`` has :data:`MEASURED_COLUMNS`, or is empty.
+
+    ``history`` is what a differentiable search saw, step by step: loss, expected runtime, runtime, penalty. ``leads``
+    are how far each part of a layer was ahead of being left out: layer, part, lead. Of other searches they are empty.
+    ``edited`` says that files it was read from were changed since they were written.
+    """
 
     path: Path
     descriptor: dict[str, Any]
     space: Space
     front: Front
     measured: pd.DataFrame
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """What a differentiable search saw, step by step: loss, expected runtime, runtime, penalty; else empty."""
-        return read_numbers(self.path / HISTORY, ("loss", "expected", "runtime", "penalty"))
-
-    @property
-    def leads(self) -> pd.DataFrame:
-        """How far each part of a layer was ahead of being left out: layer, part, lead; else empty."""
-        return read_numbers(self.path / LEADS, ("lead",), ("layer", "part"))
+    history: pd.DataFrame
+    leads: pd.DataFrame
+    edited: bool
 
     @property
     def winners(self) -> pd.DataFrame:
@@ -95,28 +96,53 @@ class Run:
         return self.path / value if isinstance(value, str) else None
 
 
-def write_run(path: Path, descriptor: dict[str, Any], front: Front) -> None:
-    """Write a search's result; what an earlier search left there is replaced.
+def forget_search(path: Path) -> None:
+    """Delete what a search goes on from: its journal, and the networks that it trained; nothing else in the folder.
+
+    Raises:
+        InputError: something of it cannot be deleted.
+    """
+    networks = path / NETWORKS
+    try:
+        for file in path.glob(f"{JOURNAL}*"):
+            file.unlink()
+        for each in [] if networks.is_symlink() else networks.glob(f"*/{TRAINED}"):
+            shutil.rmtree(each.parent)
+        if networks.is_dir() and not any(networks.iterdir()):
+            networks.rmdir()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be forgotten: {error.strerror}") from error
+
+
+def write_run(
+    path: Path, descriptor: Mapping[str, Any], front: Front, others: Mapping[str, bytes] | None = None
+) -> None:
+    """Write a search's result, and ``others`` by name; what an earlier search left there is replaced as one.
 
     Raises:
         InputError: the folder cannot be written.
     """
     space = {"name": front.space.name, **front.space.parameters}
-    (path / MEASURED).unlink(missing_ok=True)
-    front.save(path / FRONT)
     columns = ["evaluations", *front.objectives]
     growth = pd.DataFrame(front.growth.reshape(-1, len(columns)), columns=columns).astype({"evaluations": int})
-    write_atomic(path / GROWTH, growth.to_csv(index=False, lineterminator="\n"))
-    write_atomic(path / DESCRIPTOR, json.dumps({"schema": SCHEMA, "space": space, **descriptor}, indent=2) + "\n")
+    document = {"schema": SCHEMA, "space": space, **descriptor}
+    files = {FRONT: front.to_csv().encode(), GROWTH: to_csv(growth), **(others or {})}
+    replace_result(path, DESCRIPTOR, document, files, former=(MEASURED, HISTORY, LEADS))
 
 
 def write_measured(path: Path, rows: pd.DataFrame) -> None:
-    """Write the points that were evaluated for real.
+    """Write the points of a run's front that were evaluated for real.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: no run there, or the folder cannot be written.
     """
-    write_atomic(path / MEASURED, rows.to_csv(index=False, lineterminator="\n"))
+    add_to_result(path, DESCRIPTOR, {MEASURED: to_csv(rows)})
+
+
+def to_csv(rows: pd.DataFrame, **options: Any) -> bytes:
+    """Rows as the content of a file of a run, without their index unless ``options`` of pandas ask for it."""
+    text: str = rows.to_csv(lineterminator="\n", **{"index": False, **options})
+    return text.encode()
 
 
 def load_run(path: Path) -> Run:
@@ -127,26 +153,36 @@ def load_run(path: Path) -> Run:
     """
     if not is_there(path / DESCRIPTOR):
         raise InputError(f"{path}: no run here; a run is a folder with {DESCRIPTOR}, as netdyno search writes it")
-    descriptor = read_document(path / DESCRIPTOR)
-    require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
-    try:
-        space = make_space(**descriptor["space"])
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a run: {error}") from error
-    front = load_front(path / FRONT, space)
-    front = replace(front, growth=read_numbers(path / GROWTH, ("evaluations", *front.objectives)).to_numpy(float))
-    return Run(path, descriptor, space, front, _load_measured(path / MEASURED))
+    with reading(path):
+        descriptor = read_document(path / DESCRIPTOR)
+        require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
+        try:
+            space = make_space(**descriptor["space"])
+            parts = find_parts(path, descriptor)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a run: {error}") from error
+        front = load_front(parts.path(FRONT) or path / FRONT, space)
+        if descriptor.get("objectives", list(front.objectives)) != list(front.objectives):
+            names = ", ".join(front.objectives)
+            raise InputError(f"{path}: {FRONT} is of {names}, which {DESCRIPTOR} is not; search again")
+        growth = read_numbers(parts.path(GROWTH), ("evaluations", *front.objectives))
+        front = replace(front, growth=growth.to_numpy(float))
+        measured = _load_measured(parts.path(MEASURED))
+        history = read_numbers(parts.path(HISTORY), ("loss", "expected", "runtime", "penalty"))
+        leads = read_numbers(parts.path(LEADS), ("lead",), ("layer", "part"))
+    parts.tell()
+    return Run(path, descriptor, space, front, measured, history, leads, bool(parts.edited))
 
 
-def _load_measured(path: Path) -> pd.DataFrame:
-    rows = read_rows(path, list(MEASURED_COLUMNS)) if is_there(path) else []
+def _load_measured(path: Path | None) -> pd.DataFrame:
+    rows = read_rows(path, list(MEASURED_COLUMNS)) if path is not None and is_there(path) else []
     try:
         return pd.DataFrame(rows, columns=list(MEASURED_COLUMNS), dtype=str).astype(MEASURED_COLUMNS)
     except (ValueError, OverflowError) as error:
         raise InputError(f"{path}: not the measured points of a run: {error}") from error
 
 
-def read_numbers(path: Path, columns: Sequence[str], names: Sequence[str] = ()) -> pd.DataFrame:
+def read_numbers(path: Path | None, columns: Sequence[str], names: Sequence[str] = ()) -> pd.DataFrame:
     """The finite numbers in ``columns`` of a CSV file, behind them the texts in ``names``; empty where there is none.
 
     Raises:
@@ -154,7 +190,7 @@ def read_numbers(path: Path, columns: Sequence[str], names: Sequence[str] = ()) 
     """
     found, texts = {name: array("d") for name in columns}, {name: list[str]() for name in names}
     try:
-        for row in stream_rows(path, [*names, *columns]) if is_there(path) else ():
+        for row in stream_rows(path, [*names, *columns]) if path is not None and is_there(path) else ():
             for name, column in found.items():
                 column.append(float(row[name]))
             for name, text in texts.items():
@@ -165,6 +201,20 @@ def read_numbers(path: Path, columns: Sequence[str], names: Sequence[str] = ()) 
     if not all(np.isfinite(column).all() for column in numbers.values()):
         raise InputError(f"{path}: holds values that are not finite")
     return pd.DataFrame({**numbers, **texts})
+
+
+def cascade_parts(path: Path) -> Parts:
+    """Where the files of a cascade's folder are, which ``netdyno cascade`` wrote.
+
+    Raises:
+        InputError: its descriptor is none.
+    """
+    if not is_there(path / CASCADE):
+        return Parts(path, None)
+    try:
+        return find_parts(path, read_document(path / CASCADE))
+    except ValueError as error:
+        raise InputError(f"{path / CASCADE}: not the descriptor of a cascade: {error}") from error
 
 
 def spread(front: Front, n: int) -> list[int]:

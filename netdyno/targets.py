@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,18 @@ from netdyno.base.registry import require
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.accuracy.ofa_mlp import load_ofa_mlp
 from netdyno.nas.space import Population, Space, split_parameters
-from netdyno.profiler.table import load_table
+from netdyno.profiler.table import LookupTable, load_table
 from netdyno.settings import make_settings
+
+if TYPE_CHECKING:
+    from netdyno.nas.supernets.sgd import Sgd
+    from netdyno.nas.supernets.train import Training
 
 PREDICTOR_SAMPLES = 160
 COSTS = {"latency": "latency_ms", "memory": "memory_bytes", "energy": "energy_mj", "power": "power_w"}
 COUNTS = ("macs", "params", "peak_activation_bytes")
+APPLIED = ("calibration", "constant_ms")
+"""Conditions of a table that its costs depend on."""
 TRAIN = "train"
 NAMES = ("accuracy", *COSTS, *COUNTS)
 _CONSTRAINT = re.compile(r"\s*(\w+)\s*(<=|>=)\s*([-+.\deE]+)\s*", re.ASCII)
@@ -67,6 +73,7 @@ class Targets:
         self._data = data
         self._networks = networks
         self._known: dict[str, Optimisable] = {}
+        self._opened: LookupTable | None = None
 
     def require(self, name: str) -> str:
         """The short form of a name, if there is such a value here.
@@ -96,7 +103,7 @@ class Targets:
         return value.at_most(limit) if sign == "<=" else value.at_least(limit)
 
     def identity(self) -> dict[str, Any]:
-        """Digests of what the values are taken from."""
+        """Digests of what the values are taken from, and what of the table's conditions is applied to its rows."""
         from netdyno.nas.supernets.store import WEIGHTS
 
         files: list[Path] = []
@@ -108,7 +115,15 @@ class Targets:
         known: dict[str, Any] = {
             "sources": {path.name: hashlib.sha256(read_bytes(path)).hexdigest() for path in files}
         }
+        conditions = {} if self._table is None else self._loaded(self._table).conditions
+        if applied := {name: conditions[name] for name in APPLIED if conditions.get(name)}:
+            known["applied"] = applied
         return known | ({"trained": [str(self._accuracy), self._data]} if trained else {})
+
+    def _loaded(self, path: Path) -> LookupTable:
+        if self._opened is None:
+            self._opened = load_table(path)
+        return self._opened
 
     def _value(self, name: str) -> Optimisable:
         if name not in self._known:
@@ -119,7 +134,7 @@ class Targets:
         if name == "accuracy" and self._accuracy is not None:
             return self._make_accuracy(self._accuracy)
         if name in COSTS and self._table is not None:
-            return load_table(self._table).cost(self._space, COSTS[name])
+            return self._loaded(self._table).cost(self._space, COSTS[name])
         return Count(self._space, name)
 
     def _make_accuracy(self, path: Path) -> Accuracy:
@@ -142,16 +157,30 @@ class Targets:
         return fit_accuracy(self._space, X, evaluated(X), self._seed)
 
     def _trained(self, text: str) -> Accuracy:
-        require("torch", extra="train", purpose="training")
+        training = make_training(self._space, text, self._seed)
         from netdyno.nas.accuracy.trained import TrainedAccuracy
         from netdyno.nas.data import load_data
-        from netdyno.nas.supernets.sgd import Sgd
-        from netdyno.nas.supernets.train import Training
 
-        settings: type[Sgd | Training] = Sgd if self._space.recipe(self._space.smallest()) else Training
-        training = make_settings(settings, {"seed": self._seed, **split_parameters(text)[1]}, "training")
         images = load_data(self._data, "train"), load_data(self._data, "val")
         return TrainedAccuracy(self._space, *images, training, self._networks, self._progress)
+
+
+def make_training(space: Space, text: str, seed: int = 0) -> Training | Sgd:
+    """The training that ``train:steps=200`` says, with the space's own recipe where its genes say one.
+
+    Raises:
+        InputError: not of that form, or a setting that there is not.
+        MissingExtra: torch is not installed.
+    """
+    name, settings = split_parameters(text)
+    if name != TRAIN:
+        raise InputError(f"networks are trained by train, as in train:steps=200, not by {text!r}")
+    require("torch", extra="train", purpose="training")
+    from netdyno.nas.supernets.sgd import Sgd
+    from netdyno.nas.supernets.train import Training
+
+    kind: type[Training | Sgd] = Sgd if space.recipe(space.smallest()) else Training
+    return make_settings(kind, {"seed": seed, **settings}, "training")
 
 
 def trains(accuracy: Path) -> bool:

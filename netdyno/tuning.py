@@ -24,7 +24,7 @@ from netdyno.descent import Found, Task
 from netdyno.nas.search.bayes.tune import METHODS, Trial, best_of, tune
 from netdyno.nas.search.differentiable.descend import Descended, Descent, require_reachable
 from netdyno.nas.search.differentiable.reward import reward
-from netdyno.runs import NETWORKS
+from netdyno.runs import NETWORKS, to_csv
 from netdyno.settings import make_settings
 
 TRIALS, TUNING = "trials", "tuning.csv"
@@ -82,17 +82,18 @@ def run_tuning(
 
     worth = partial(reward, target=task.target)
     trials = tune(run, worth, (tuning.least, tuning.most), tuning.tune, tuning.trials, task.seed, progress)
-    _write_trials(out / TUNING, trials, task.cost.name)
+    course = _course(trials, task.cost.name)
     within = [trial for trial in trials if trial.outcomes[1] <= task.target]
     if not within:
+        write_atomic(out / TUNING, course)
         raise InputError(f"none of {len(trials)} trials came down to {task.target:g}: allow more, or a larger most")
     best = best_of(within)
     networks, found, accuracy = known[best.setting, best.share]
     settings = asdict(tuning) | asdict(replace(descent, penalty=best.setting))
-    return task.write(out, found, accuracy, {"settings": settings, "networks": networks})
+    return task.write(out, found, accuracy, {"settings": settings, "networks": networks}, {TUNING: course})
 
 
-def _write_trials(path: Path, trials: list[Trial], metric: str) -> None:
+def _course(trials: list[Trial], metric: str) -> bytes:
     rows = [(trial.setting, trial.share, *trial.outcomes, trial.reward) for trial in trials]
     frame = pd.DataFrame(rows, columns=["penalty", "share", "accuracy_pct", metric, "reward"])
-    write_atomic(path, frame.to_csv(index_label="trial", lineterminator="\n"))
+    return to_csv(frame, index=True, index_label="trial")

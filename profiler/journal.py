@@ -81,7 +81,7 @@ def _are_plausible(latency_ns: NDArray[np.int64], ends: NDArray[np.int64]) -> bo
 
 
 class Journal(Closing):
-    """The readings of one profiling run; a context manager.
+    """The readings of one profiling run, in memory alone without a ``path``; a context manager.
 
     ``conditions`` say what is measured and how: a journal of other conditions is never continued.
 
@@ -89,11 +89,12 @@ class Journal(Closing):
         InputError: the file is no journal, belongs to other conditions, or the folder cannot be written.
     """
 
-    def __init__(self, path: Path, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
+    def __init__(self, path: Path | None, conditions: Mapping[str, Any], *, fresh: bool = False) -> None:
         self.path = path
-        make_folder(path.parent)
+        if path is not None:
+            make_folder(path.parent)
         with self._errors():
-            if fresh:
+            if fresh and path is not None:
                 for suffix in SIDE_FILES:
                     path.with_name(path.name + suffix).unlink(missing_ok=True)
             self._database = open_database(path, _SCHEMA, SCHEMA)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
+from netdyno.base.deadline import SPARE_S, within
 from netdyno.base.errors import DeviceError, InputError, ModelError, UnknownName, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
@@ -30,6 +31,8 @@ WINDOW_VISIT_S = 0.1
 MOST_IN_A_CALL = 100_000
 TOGETHER_S = 1.0
 """For how long candidates are visited together: between two such stretches the clock is looked at."""
+LEAST_PATIENCE_S = 2.5
+"""How long a candidate may be silent however little of a budget is left."""
 WRAP_UP_S = 0.004
 """What a row takes after it was measured."""
 
@@ -171,7 +174,9 @@ class Bench:
             if not self._ready(name):
                 self._visit(together)
                 with self._survive(name):
-                    self._make_ready(name)
+                    self._device.start(self._settings)  # which is not the candidate's fault
+                    with self._patient(name):
+                        self._make_ready(name)
             together += [name] if self._ready(name) else []
             if len(together) >= self._together or sum(self._turns_s[each] for each in together) >= TOGETHER_S:
                 self._visit(together)
@@ -257,11 +262,16 @@ class Bench:
         """Visit candidates that are ready, and empty their list."""
         timed = self._timed(names)
         for name in names:
-            with self._survive(name, alone=len(names) == 1):
+            with self._survive(name, alone=len(names) == 1), self._patient(name):
                 self._keep(name, next(timed))
             if name not in self._repeats:
                 break  # their process is gone, and with it the others' sessions
         names.clear()
+
+    def _patient(self, name: str) -> AbstractContextManager[None]:
+        """A candidate that hangs leaves the others half of the time that is left."""
+        left_s = self._end - time.monotonic()
+        return within(max(left_s / 2, LEAST_PATIENCE_S, 2 * self._turns_s.get(name, 0.0)))
 
     def _timed(self, names: list[str]) -> Iterator[NDArray[np.int64]]:
         """Their latencies; whatever a device raises, it is when the first of them is asked for."""
@@ -302,6 +312,8 @@ class Bench:
         now, visits = time.monotonic(), self._visits(name)
         if self._given_up(name) or now > self._deadline:
             return True
+        if visits and now + self._turns_s.get(name, 0.0) > self._end + SPARE_S:
+            return True  # it would be taken for one that hangs
         # A new process before everything was visited once would only load everything once more.
         if now > share.end and not self._unseen:
             return True

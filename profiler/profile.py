@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
@@ -98,9 +99,11 @@ def profile_artifacts(artifacts: Mapping[str, Artifact], run: Profiling) -> Look
     """Measure model files in the same shuffled rounds; a table whose networks have the names given.
 
     Raises:
+        InputError: the folder of the run holds readings of other models, or cannot be written.
         DeviceError: the device was lost.
     """
-    readings = run.measure({name: partial(_self, artifact) for name, artifact in artifacts.items()}, "models")
+    subject = f"models {', '.join(f'{name} {_identity(artifact)}' for name, artifact in artifacts.items())}"
+    readings = run.measure({name: partial(_self, artifact) for name, artifact in artifacts.items()}, subject)
     networks, samples = make_rows("genes", readings.rows), make_samples(readings.visits)
     return LookupTable("models", readings.conditions, empty_rows("layer"), networks, samples)
 
@@ -111,6 +114,11 @@ def _lowered(layer: Layer, format: str, batch: int) -> Artifact:
 
 def _written(graph: Callable[[], Graph], format: str, batch: int) -> Artifact:
     return write(graph().batched(batch), format)
+
+
+def _identity(artifact: Artifact) -> str:
+    """A digest of a model and of the inputs that it is given."""
+    return hashlib.sha256(f"{artifact.sha256} {artifact.inputs}".encode()).hexdigest()[:16]
 
 
 def _self(artifact: Artifact) -> Artifact:

@@ -8,20 +8,21 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from netdyno.base.artifact import Artifact
+from netdyno.base.deadline import SPARE_S, within
 from netdyno.base.errors import UnknownName
 from netdyno.base.progress import Progress, silent
+from netdyno.base.ranges import BATCH
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.profiler.energy import Window, energy_columns, require_meter
 from netdyno.profiler.journal import Journal, Visit
 from netdyno.profiler.measure import Bench, Method
 from netdyno.profiler.slowdown import levelled
 from netdyno.profiler.statistics import estimate
+from netdyno.profiler.table import JOURNAL
 
-JOURNAL = "journal.sqlite"
 DEFAULT_METHOD = Method()
 SLOW = 1.05
 """How many times as slow as usual a device may be until it is told of."""
@@ -55,6 +56,9 @@ class Profiling:
     batch: int = 1
     progress: Progress = field(default=silent)
 
+    def __post_init__(self) -> None:
+        BATCH.check(self.batch)
+
     def on_runtime(self) -> tuple[Profiling, str]:
         """The run with its runtime decided, what was asked for or the device's first, and the format that it runs.
 
@@ -77,22 +81,22 @@ class Profiling:
             require_meter(self.device, self.settings)  # before minutes of other readings
         conditions = describe(self.device, self.settings, subject, self.batch)
         self.device.hold()  # nobody else may write the journal, or load the device, from here on
-        before = dict(self.device.state())
-        with TemporaryDirectory() as scratch:
-            path = (self.out or Path(scratch)) / JOURNAL
+        path = None if self.out is None else self.out / JOURNAL
+        with within(None if self.method.budget_s is None else self.method.budget_s + SPARE_S):
+            before = dict(self.device.state())
             with Journal(path, conditions, fresh=self.fresh) as journal:
                 Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()
                 rows, used = _rows(journal, candidates, self.method.least_rounds)
                 windows = journal.energies()
                 flags = Counter(journal.flags().values())
-        states = {
-            "method": asdict(self.method),
-            "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
-            "state_before": before,
-            "state_after": dict(self.device.state()),
-            "flagged_rounds": dict(sorted(flags.items())),
-            "slowed_visits_pct": _slowed_pct(used),
-        }
+            states = {
+                "method": asdict(self.method),
+                "measured": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
+                "state_before": before,
+                "state_after": dict(self.device.state()),
+                "flagged_rounds": dict(sorted(flags.items())),
+                "slowed_visits_pct": _slowed_pct(used),
+            }
         return Readings(rows, used, windows, conditions | states)
 
 

@@ -1,4 +1,4 @@
-"""Files of a table beside its rows: one CSV each, written whole, hostile until parsed."""
+"""Files of a table beside its rows: one CSV each, hostile until parsed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from netdyno.base.errors import InputError
-from netdyno.base.files import is_there, write_atomic
+from netdyno.base.files import is_there
 from netdyno.base.rows import stream_rows
 
 # Numbers are kept as such while a file is read, and equal texts once: rows of a file are many, its names few.
@@ -53,29 +53,25 @@ class Resource:
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
         return frame.astype({name: _DTYPES[kind] for name, (kind, _) in self.fields.items()})
 
-    def write(self, folder: Path, frame: pd.DataFrame) -> list[dict[str, Any]]:
-        """Write the file, and return its entry of the descriptor's resources; without lines there is neither.
+    def content(self, frame: pd.DataFrame) -> bytes:
+        """The file's content."""
+        text = frame.to_csv(index=False, lineterminator="\n").encode()
+        return gzip.compress(text, mtime=0) if self.path.endswith(".gz") else text
 
-        Raises:
-            InputError: the folder cannot be written.
-        """
-        if frame.empty:
-            (folder / self.path).unlink(missing_ok=True)
-            return []
-        text, packed = frame.to_csv(index=False, lineterminator="\n"), self.path.endswith(".gz")
-        write_atomic(folder / self.path, gzip.compress(text.encode(), mtime=0) if packed else text)
+    def entry(self) -> dict[str, Any]:
+        """The file's entry of the descriptor's resources."""
+        packed = self.path.endswith(".gz")
         fields = [{"name": name, "type": kind, "description": told} for name, (kind, told) in self.fields.items()]
         entry = {"name": self.name, "path": self.path, "format": "csv", "encoding": "utf-8"}
-        return [entry | ({"compression": "gz"} if packed else {}) | {"schema": {"fields": fields}}]
+        return entry | ({"compression": "gz"} if packed else {}) | {"schema": {"fields": fields}}
 
-    def read(self, folder: Path) -> pd.DataFrame:
-        """What is in a table's folder; no lines where there is no such file.
+    def read(self, path: Path | None) -> pd.DataFrame:
+        """What is in the file of a table; no lines where there is no such file.
 
         Raises:
             InputError: a file that cannot be understood.
         """
-        path = folder / self.path
-        if not is_there(path):
+        if path is None or not is_there(path):
             return self.frame([])
         columns: dict[str, Any] = {name: _STORES[kind]() for name, (kind, _) in self.fields.items()}
         parse = [(name, columns[name].append, _PARSERS[kind]) for name, (kind, _) in self.fields.items()]

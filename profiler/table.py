@@ -9,7 +9,6 @@ what a place without a layer costs. A network's name is its genes, option indice
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -22,7 +21,7 @@ import pandas as pd
 
 from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError, TableInvalid
-from netdyno.base.files import write_atomic
+from netdyno.base.result import find_parts, reading, replace_result
 from netdyno.base.rows import stream_rows
 from netdyno.profiler.layers import Layer, parse_layer
 from netdyno.profiler.samples import SAMPLES
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from netdyno.profiler.cost.cost import Cost, GeneSpace, LayerCost
 
 DESCRIPTOR = "datapackage.json"
+JOURNAL = "journal.sqlite"
 SCHEMA = 1
 MOST_ROWS = 200_000
 """Rows of a table's layers, or of its networks."""
@@ -70,7 +70,8 @@ class LookupTable:
 
     ``layers`` and ``networks`` have the columns :data:`COLUMNS`; what was not measured is NaN. ``samples`` are the
     medians of rounds that latencies stand on, ``windows`` what energies do; see :mod:`netdyno.profiler.samples` and
-    :mod:`netdyno.profiler.windows`. Either may be missing.
+    :mod:`netdyno.profiler.windows`. Either may be missing. ``edited`` says that files it was read from were changed
+    since it was saved.
     """
 
     name: str
@@ -79,6 +80,7 @@ class LookupTable:
     networks: pd.DataFrame = field(default_factory=lambda: empty_rows("genes"))
     samples: pd.DataFrame = field(default_factory=lambda: SAMPLES.frame([]))
     windows: pd.DataFrame = field(default_factory=lambda: WINDOWS.frame([]))
+    edited: bool = False
 
     def cost(self, space: GeneSpace, metric: str = "latency_ms") -> Cost:
         """The table as a cost on a space: look-ups of layers; of power, a model fitted to its networks.
@@ -129,15 +131,19 @@ class LookupTable:
             more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
             raise TableInvalid(f"table {self.name}: {problems[0]}{more}")
 
-    def save(self, path: Path) -> None:
-        """Write the table's files into a folder, each whole or not at all, the descriptor last.
+    def save(self, path: Path, others: Mapping[str, bytes] | None = None) -> None:
+        """Write the table's files into a folder, and ``others`` by name; what a table there had is replaced as one.
 
         Raises:
             InputError: the folder cannot be written.
         """
-        resources = [*SAMPLES.write(path, self.samples), *WINDOWS.write(path, self.windows)]
+        files, resources = dict(others or {}), []
+        for resource, frame in ((SAMPLES, self.samples), (WINDOWS, self.windows)):
+            if not frame.empty:
+                files[resource.path] = resource.content(frame)
+                resources.append(resource.entry())
         for name, index, rows in (("layers", "layer", self.layers), ("networks", "genes", self.networks)):
-            write_atomic(path / f"{name}.csv", rows.to_csv(index_label=index, lineterminator="\n"))
+            files[f"{name}.csv"] = rows.to_csv(index_label=index, lineterminator="\n").encode()
             resources.append(_resource(name, index))
         descriptor = {
             "name": self.name,
@@ -146,7 +152,18 @@ class LookupTable:
             "resources": resources,
             "conditions": _finite(self.conditions),
         }
-        write_atomic(path / DESCRIPTOR, json.dumps(descriptor, indent=2, sort_keys=True, allow_nan=False) + "\n")
+        replace_result(path, DESCRIPTOR, descriptor, files, former=(SAMPLES.path, WINDOWS.path))
+
+
+def is_measured(path: Path) -> bool:
+    """True where a folder holds a table that was measured, or readings of one, and not one that was imported."""
+    if os.path.lexists(path / JOURNAL):
+        return True
+    try:
+        conditions = read_document(path / DESCRIPTOR)["conditions"]
+    except (InputError, KeyError):
+        return False
+    return isinstance(conditions, dict) and "versions" in conditions
 
 
 def parse_row(key: str) -> RowName:
@@ -200,13 +217,23 @@ def load_table(path: Path) -> LookupTable:
     """
     if not os.path.isdir(path):
         raise InputError(f"{path}: no table here; a table is a folder with {DESCRIPTOR}")
-    descriptor = read_document(path / DESCRIPTOR)
-    require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
-    name, conditions = descriptor.get("name"), descriptor.get("conditions")
-    if not isinstance(name, str) or not isinstance(conditions, dict):
-        raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
-    layers, networks = _read_csv(path / "layers.csv", "layer"), _read_csv(path / "networks.csv", "genes")
-    return LookupTable(name, conditions, layers, networks, SAMPLES.read(path), WINDOWS.read(path))
+    with reading(path):
+        descriptor = read_document(path / DESCRIPTOR)
+        require_schema(descriptor, path / DESCRIPTOR, SCHEMA)
+        name, conditions = descriptor.get("name"), descriptor.get("conditions")
+        if not isinstance(name, str) or not isinstance(conditions, dict):
+            raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: name or conditions")
+        try:
+            parts = find_parts(path, descriptor)
+        except ValueError as error:
+            raise InputError(f"{path / DESCRIPTOR}: not the descriptor of a table: {error}") from error
+        layers, networks = (
+            _read_csv(parts.path(f"{rows}.csv") or path / f"{rows}.csv", index)
+            for rows, index in (("layers", "layer"), ("networks", "genes"))
+        )
+        samples, windows = (resource.read(parts.path(resource.path)) for resource in (SAMPLES, WINDOWS))
+    parts.tell()
+    return LookupTable(name, conditions, layers, networks, samples, windows, bool(parts.edited))
 
 
 def _read_csv(path: Path, index: str) -> pd.DataFrame:

@@ -165,7 +165,7 @@ def _opens(node: ast.AST) -> bool:
     if not isinstance(node, ast.Call):
         return False
     if ast.unparse(node.func) in _CALLS:
-        return True
+        return "O_DIRECTORY" not in ast.unparse(node)  # which opens nothing but a folder
     if not isinstance(node.func, ast.Attribute):
         return False
     modes = [each.value for each in node.args[:1] if isinstance(each, ast.Constant)]

@@ -27,19 +27,27 @@ def read_frame(descriptor: int) -> Tuple[Message, Dict[str, Raw]]:
     Raises:
         Gone: the other end has closed the connection.
         ValueError: what came is no frame.
+        MemoryError: there is no memory for it; it has been read all the same, so that the next frame follows.
     """
     magic, length = _PREFIX.unpack(_read(descriptor, _PREFIX.size))
     if magic != MAGIC or length > MAX_HEADER_BYTES:
         raise ValueError("not a frame")
     header = json.loads(_read(descriptor, length).decode())
     arrays = {}
+    missed = None
     for entry in header["arrays"]:
         size = _ITEM_BYTES[entry["dtype"]]
         for side in entry["shape"]:
             size *= side
         if not 0 <= size <= MAX_ARRAYS_BYTES:
             raise ValueError("an array is too large")
-        arrays[entry["name"]] = (entry["dtype"], tuple(entry["shape"]), _read(descriptor, size))
+        try:
+            arrays[entry["name"]] = (entry["dtype"], tuple(entry["shape"]), _read(descriptor, size))
+        except MemoryError as error:
+            arrays.clear()
+            missed = error
+    if missed is not None:
+        raise missed
     return header["message"], arrays
 
 
@@ -56,10 +64,19 @@ def write_frame(descriptor: int, message: Message, arrays: Optional[Dict[str, Ra
 
 def _read(descriptor: int, length: int) -> bytes:
     parts = []
-    while length:
-        part = os.read(descriptor, min(length, 1 << 20))
-        if not part:
-            raise Gone
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+    try:
+        while length:
+            part = os.read(descriptor, min(length, 1 << 20))
+            if not part:
+                raise Gone
+            length -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+    except MemoryError:
+        del parts[:]
+        while length:
+            part = os.read(descriptor, min(length, 1 << 12))
+            if not part:
+                raise Gone
+            length -= len(part)
+        raise

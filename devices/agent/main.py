@@ -1,8 +1,8 @@
 """The processes of the agent: ``control`` (files, cache, lock), ``work`` and ``memory`` of a runtime.
 
-Run as ``python -m netdyno.devices.agent.main control`` or ``… work RUNTIME PLACE [GPU]``, where the place is ``cpu``
-or ``cuda``, and the GPU a UUID; ``watched`` is ``work`` with somebody who tells its death. Standard input and output
-carry frames.
+Run as ``python -m netdyno.devices.agent.main control`` or ``… work RUNTIME PLACE [limit=BYTES] [GPU]``, where the
+place is ``cpu`` or ``cuda``, the limit one of memory, and the GPU a UUID; ``watched`` is ``work`` with somebody who
+tells its death. Standard input and output carry frames.
 """
 
 import contextlib
@@ -16,11 +16,12 @@ from typing import Any, Dict
 
 from netdyno.devices.agent.control import Control
 from netdyno.devices.agent.frames import Gone, read_frame, write_frame
+from netdyno.devices.agent.limits import default_limit, exhausted, limit_memory
 from netdyno.devices.agent.memory import peak, settle_memory, status_bytes
 from netdyno.devices.agent.models import DeviceLost, import_runtime
 from netdyno.devices.agent.work import Work
 
-_LONGEST_TEXT = 300
+_LONGEST_TEXT = 100_000
 _GONE = 3
 _CUDA_LOST = ("CUDA error", "CUDA failure", "no CUDA-capable device", "libcuda.so.1", "NVIDIA driver")
 
@@ -32,6 +33,9 @@ def serve(handlers: Any, source: int, sink: int) -> None:
             message, arrays = read_frame(source)
         except Gone:
             return
+        except MemoryError as error:
+            write_frame(sink, trouble(error))
+            continue
         try:
             answer = getattr(handlers, message["do"])(message, arrays)
         except Exception as error:
@@ -40,22 +44,22 @@ def serve(handlers: Any, source: int, sink: int) -> None:
         write_frame(sink, *(answer if isinstance(answer, tuple) else (answer,)))
 
 
-def trouble(error: Exception) -> Dict[str, str]:
+def trouble(error: Exception) -> Dict[str, Any]:
     """The answer for an error: a refusal, unless memory has run out or what the runtime runs on is lost.
 
     An error of CUDA's stays with its process for good, and each runtime words it in its own way.
     """
     said = str(error)
-    if "out of memory" in said.lower():
-        return {"exhausted": refusal(error)}
+    memory = exhausted(error)
+    if memory:
+        return {"exhausted": refusal(error), **memory}
     lost = isinstance(error, DeviceLost) or any(words in said for words in _CUDA_LOST)
     return {"lost" if lost else "refused": refusal(error)}
 
 
 def refusal(error: BaseException) -> str:
     """An error of a runtime in one line, without ONNX Runtime's own prefix."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0] if lines else type(error).__name__
+    text = " ".join(str(error).split()) or type(error).__name__
     if text.startswith("[ONNXRuntimeError] : "):
         text = text.split(" : ", 3)[-1]
     return text[:_LONGEST_TEXT]
@@ -73,26 +77,29 @@ def end_with(descriptor: int) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def work(runtime: str, place: str, sink: int) -> None:
+def work(runtime: str, place: str, limit: int, sink: int) -> None:
     """Keep models of a runtime."""
     end_with(0)
     import_runtime(runtime, place)
+    limit_memory(limit)
     serve(Work(runtime, place), 0, sink)
     os._exit(0)
 
 
-def watched(runtime: str, place: str, sink: int) -> None:
+def watched(runtime: str, place: str, limit: int, sink: int) -> None:
     """Keep models of a runtime in a child, and say so if it dies: a connection does not tell."""
     child = os.fork()
     if child == 0:
-        work(runtime, place, sink)
+        work(runtime, place, limit, sink)
+    end_with(0)  # a child that is stopped does not notice
     _tell_death(child, sink)
 
 
-def memory(runtime: str, place: str, sink: int) -> None:
+def memory(runtime: str, place: str, limit: int, sink: int) -> None:
     """Read and answer each request in a forked child, so that every model is measured from the same clean state."""
     import_runtime(runtime, place)
     importlib.import_module("numpy.random")  # what is loaded late would count as the model's
+    limit_memory(limit)
     while True:
         select.select([0], [], [])
         child = os.fork()
@@ -109,11 +116,9 @@ def _answer_peak(runtime: str, place: str, sink: int) -> None:
     settle_memory()
     before = status_bytes("VmRSS")
     try:
-        message, arrays = read_frame(0)
+        answer = peak(runtime, place, before, *read_frame(0))
     except Gone:
         os._exit(_GONE)
-    try:
-        answer = peak(runtime, place, before, message, arrays)
     except Exception as error:
         answer = trouble(error)
     write_frame(sink, answer)
@@ -133,15 +138,22 @@ def _tell_death(child: int, sink: int) -> int:
 def main(kind: str, *arguments: str) -> None:
     """Be of one kind until the other end is gone. Only frames go to standard output."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault(
+        "ORT_DISABLE_TELEMETRY", "1"
+    )  # before anything imports ONNX Runtime, which leaves files else
     sink = os.dup(1)
     os.dup2(2, 1)
     if kind == "control":
         serve(Control(), 0, sink)
         return
-    runtime, place, *gpu = arguments
-    if gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu[0]  # before anything asks CUDA
-    {"work": work, "watched": watched, "memory": memory}[kind](runtime, place, sink)
+    runtime, place, *rest = arguments
+    limit = 0 if place == "cuda" else default_limit()  # a GPU's driver maps more than any machine has
+    for word in rest:
+        if word.startswith("limit="):
+            limit = int(word[len("limit=") :])
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = word  # before anything asks CUDA
+    {"work": work, "watched": watched, "memory": memory}[kind](runtime, place, limit, sink)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Dict
 
 from netdyno.devices.agent.frames import Message, Raw
 from netdyno.devices.agent.models import runtime_class
-from netdyno.devices.agent.work import arrays_of, model_bytes
+from netdyno.devices.agent.work import arrays_of, model_source
 
 _MADV_POPULATE_READ = 22
 _M_MMAP_THRESHOLD = -3
@@ -48,11 +48,11 @@ def status_bytes(field: str) -> int:
 def peak(runtime: str, place: str, before: int, message: Message, arrays: Dict[str, Raw]) -> Message:
     """Peak memory that a model adds: to this process over ``before``, file and inputs included, or to the device."""
     reset_high_water()
-    data = model_bytes(message, arrays)
-    model = runtime_class(runtime, place)(data, message["threads"], **message["options"])
+    make = runtime_class(runtime, place)
+    model = make(model_source(make, message, arrays), message["threads"], **message["options"])
     try:
         model.allocate(message["shapes"])
-        model.feed(arrays_of(arrays))
+        model.feed(arrays_of(arrays, message.get("types")))
         model.run()
         model.run()
         return {"bytes": status_bytes("VmHWM") - before if place == "cpu" else model.device_bytes()}

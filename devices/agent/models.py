@@ -1,5 +1,6 @@
 """Models of the runtimes that a machine may have, and the loop that times them."""
 
+import collections
 import contextlib
 import gc
 import importlib
@@ -8,7 +9,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Dict, List, Sequence, Tuple
 
 Found = Sequence[Tuple[str, Sequence[Any], str]]
-"""Inputs as a runtime tells them: name, dimensions (anything but a positive number is open), dtype."""
+"""Inputs as a runtime tells them: name, dimensions (open ones are -1, None or a symbol's name), dtype."""
 
 
 class DeviceLost(Exception):
@@ -19,6 +20,7 @@ class Model(ABC):
     """A model that a runtime has loaded; ``found`` are its inputs, ``results`` its outputs' names and dtypes."""
 
     library = ""
+    opens_files = False
     found: Found = ()
     results: Sequence[Tuple[str, str]] = ()
 
@@ -56,15 +58,17 @@ class Model(ABC):
 
 
 class OnnxRuntimeModel(Model):
-    """ONNX Runtime on its CPU provider; inputs and outputs are bound once, which is its leanest call.
+    """ONNX Runtime on its CPU provider; runs take and make what ``session.run`` does.
 
-    With ``profile`` the runtime times its operators, and writes a file whose name begins so.
+    ``data`` is the model, or the path of its file. With ``folder`` it is bytes whose external data lies under that
+    folder. With ``profile`` the runtime times its operators, and writes a file whose name begins so.
     """
 
     library = "onnxruntime"
+    opens_files = True
     providers: Sequence[Tuple[str, Dict[str, str]]] = (("CPUExecutionProvider", {}),)
 
-    def __init__(self, data: bytes, threads: int, profile: str = "") -> None:
+    def __init__(self, data: Any, threads: int, profile: str = "", folder: str = "") -> None:
         import onnxruntime  # type: ignore[import-untyped, unused-ignore]
 
         onnxruntime.set_default_logger_severity(4)
@@ -76,33 +80,94 @@ class OnnxRuntimeModel(Model):
         # Sessions take turns: without this, the idle threads of one would spin into the next one's time.
         with contextlib.suppress(Exception):  # not in old releases
             options.add_session_config_entry("session.force_spinning_stop", "1")
+        if folder:
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         if profile:
             options.enable_profiling = True
             options.profile_file_prefix = profile
         self.session = onnxruntime.InferenceSession(data, options, providers=list(self.providers))
         self.found: Found = [(i.name, list(i.shape), _onnx_dtype(i.type)) for i in self.session.get_inputs()]
         self.results = [(o.name, _onnx_dtype(o.type)) for o in self.session.get_outputs()]
-        self.binding = self.session.io_binding()
         self._fed: Dict[str, Any] = {}
+        self._made: Any = ()
 
     def allocate(self, shapes: Sequence[Sequence[int]]) -> None:
-        """Get ready for inputs of these shapes, in order."""
-        for name, _ in self.results:
-            self.binding.bind_output(name, "cpu")
+        """Nothing: outputs are allocated as they are made, since what a model declares of them need not be true."""
 
     def feed(self, arrays: Dict[str, Any]) -> None:
-        """Set inputs; the binding points into the arrays, so they are kept."""
+        """Set inputs; the runtime points into the arrays, so they are kept."""
         self._fed.update(arrays)
-        for name, array in arrays.items():
-            self.binding.bind_cpu_input(name, array)
+        self.run: Any = self._runner()  # type: ignore[method-assign, unused-ignore]
+
+    def _runner(self) -> Any:
+        """The leanest call that takes these inputs."""
+        import onnxruntime
+
+        names = [name for name, _ in self.results]
+        core = onnxruntime.capi.onnxruntime_pybind11_state
+        plain = any(_is_text(array) for array in self._fed.values())  # the runtime makes no values of texts
+        if plain or not hasattr(self.session, "run_with_ortvaluevector") or not hasattr(core, "OrtValueVector"):
+            return lambda: self._keep(self.session.run(names, self._fed))
+        values = core.OrtValueVector()
+        self._values = [_value(onnxruntime, array) for array in self._fed.values()]
+        for value in self._values:
+            values.push_back(value._ortvalue)
+        device = core.OrtDevice(core.OrtDevice.cpu(), core.OrtDevice.default_memory(), 0)
+        options, fed, devices = onnxruntime.RunOptions(), list(self._fed), [device] * len(names)
+        run, vector = self.session.run_with_ortvaluevector, core.OrtValueVector
+
+        def run_with_values() -> None:
+            self._made = made = vector()
+            run(options, fed, values, names, made, devices)
+
+        return run_with_values
+
+    def _keep(self, made: Any) -> None:
+        self._made = made
 
     def run(self) -> None:
-        """One inference."""
-        self.session.run_with_iobinding(self.binding)
+        """One inference; :meth:`feed` puts the call in its place."""
+        raise ValueError("a model runs once it is fed")
 
     def outputs(self) -> Dict[str, Any]:
-        """Copies of the last inference's outputs."""
-        return dict(zip([name for name, _ in self.results], self.binding.copy_outputs_to_cpu()))
+        """Copies of the last inference's outputs.
+
+        Raises:
+            ValueError: one is no array.
+        """
+        return {name: _array(name, dtype, made) for (name, dtype), made in zip(self.results, self._made)}
+
+
+class Encoded:
+    """An input of a type that NumPy lacks: its elements as unsigned numbers, and ONNX's number of the type.
+
+    Types of fewer bits than a byte are packed into the first bytes of an array of the whole shape.
+    """
+
+    def __init__(self, bits: Any, code: int) -> None:
+        self.bits = bits
+        self.code = code
+
+
+def _value(onnxruntime: Any, array: Any) -> Any:
+    if isinstance(array, Encoded):
+        return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array.bits, array.code)
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+
+
+def _is_text(array: Any) -> bool:
+    return not isinstance(array, Encoded) and array.dtype.kind == "O"
+
+
+def _array(name: str, dtype: str, made: Any) -> Any:
+    """An output as an array; what is none in the runtime is none here."""
+    try:
+        array = made.numpy() if hasattr(made, "numpy") else made
+        if array.dtype.kind in "biufc":
+            return array
+    except (AttributeError, RuntimeError):  # a list or a dictionary; or the runtime's own word for it
+        pass
+    raise ValueError("output %r is %s, which cannot be read" % (name, dtype))
 
 
 def _onnx_dtype(kind: str) -> str:
@@ -111,49 +176,97 @@ def _onnx_dtype(kind: str) -> str:
 
 
 class LiteRtModel(Model):
-    """LiteRT's interpreter with XNNPACK, which it applies by itself; it verifies the flatbuffer before use."""
+    """LiteRT's interpreter with XNNPACK, which it applies by itself; it verifies the flatbuffer before use.
+
+    ``signature`` names the one that runs, whose names its tensors have; by default the main subgraph runs.
+    """
 
     library = "ai_edge_litert.interpreter"
 
-    def __init__(self, data: bytes, threads: int) -> None:
+    def __init__(self, data: bytes, threads: int, signature: str = "") -> None:
         if data[4:8] != b"TFL3":
             raise ValueError("not a TFLite model: its identifier is missing")
-        import numpy
-
         interpreter = importlib.import_module(litert_library())
         self._interpreter = interpreter.Interpreter(model_content=data, num_threads=threads)
-        self._details = self._interpreter.get_input_details()
-        self.found: Found = [(d["name"], _signature(d), numpy.dtype(d["dtype"]).name) for d in self._details]
-        self.results = [(d["name"], numpy.dtype(d["dtype"]).name) for d in self._interpreter.get_output_details()]
-        self._inputs = {d["name"]: d["index"] for d in self._details}
+        self._runner = self._signature_runner(signature) if signature else None
+        self._inputs = self._details("input")
+        self.found: Found = [(name, _sides(d), _litert_dtype(d)) for name, d in self._inputs.items()]
+        self.results = [(name, _litert_dtype(d)) for name, d in self._details("output").items()]
         self._outputs: Dict[str, int] = {}
+
+    def _signature_runner(self, name: str) -> Any:
+        known = list(self._interpreter.get_signature_list())
+        if name not in known:
+            told = ", ".join(known) or "none"
+            raise ValueError("it has no signature %r; its signatures: %s" % (name, told))
+        return self._interpreter.get_signature_runner(name)
+
+    def _details(self, side: str) -> Dict[str, Any]:
+        """What is told of inputs or outputs, by names that each occur once."""
+        if self._runner is not None:
+            return dict(getattr(self._runner, "get_%s_details" % side)())
+        told = getattr(self._interpreter, "get_%s_details" % side)()
+        return dict(zip(unique_names([detail["name"] for detail in told]), told))
 
     def allocate(self, shapes: Sequence[Sequence[int]]) -> None:
         """Get ready for inputs of these shapes, in order."""
-        for shape, detail in zip(shapes, self._details):
+        for shape, detail in zip(shapes, self._inputs.values()):
             if tuple(shape) != tuple(detail["shape"]):
-                self._interpreter.resize_tensor_input(detail["index"], shape, strict=True)
-        self._interpreter.allocate_tensors()
-        self._outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
+                self._resize(detail["index"], shape)
+        if self._runner is None:
+            self._interpreter.allocate_tensors()
+        else:
+            self._runner._interpreter_wrapper.AllocateTensors(self._runner._subgraph_index)
+        self._outputs = {name: detail["index"] for name, detail in self._details("output").items()}
+
+    def _resize(self, index: int, shape: Sequence[int]) -> None:
+        if self._runner is None:
+            self._interpreter.resize_tensor_input(index, shape, strict=True)
+            return
+        import numpy
+
+        sides, subgraph = numpy.array(shape, numpy.int32), self._runner._subgraph_index
+        self._runner._interpreter_wrapper.ResizeInputTensor(index, sides, True, subgraph)
 
     def feed(self, arrays: Dict[str, Any]) -> None:
         """Set inputs; the interpreter keeps its own copy."""
         for name, array in arrays.items():
-            self._interpreter.set_tensor(self._inputs[name], array)
+            index = self._inputs[name]["index"]
+            if self._runner is None:
+                self._interpreter.set_tensor(index, array)
+            else:
+                self._runner._interpreter_wrapper.SetTensor(index, array, self._runner._subgraph_index)
 
     def run(self) -> None:
         """One inference."""
-        self._interpreter.invoke()
+        if self._runner is None:
+            self._interpreter.invoke()
+        else:
+            self._runner._interpreter_wrapper.Invoke(self._runner._subgraph_index)
 
     def outputs(self) -> Dict[str, Any]:
         """Copies of the last inference's outputs."""
-        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+        subgraph = () if self._runner is None else (self._runner._subgraph_index,)
+        return {name: self._interpreter.get_tensor(index, *subgraph) for name, index in self._outputs.items()}
 
 
-def _signature(detail: Dict[str, Any]) -> List[Any]:
+def unique_names(names: Sequence[str]) -> List[str]:
+    """The same names where each is one; what is empty or occurs twice gets its position, as in ``x#1``."""
+    counted = collections.Counter(names)
+    return [name if name and counted[name] == 1 else "%s#%d" % (name, at) for at, name in enumerate(names)]
+
+
+def _sides(detail: Dict[str, Any]) -> List[Any]:
     """A TFLite input's dimensions, -1 where open; models without open ones may leave the signature empty."""
     signature = detail["shape_signature"]
     return [int(side) for side in (signature if len(signature) else detail["shape"])]
+
+
+def _litert_dtype(detail: Dict[str, Any]) -> str:
+    import numpy
+
+    name: str = numpy.dtype(detail["dtype"]).name
+    return "string" if name.startswith(("bytes", "str", "object")) else name
 
 
 LITERT_LIBRARIES = (LiteRtModel.library, "tflite_runtime.interpreter")

@@ -1,6 +1,6 @@
 """ONNX Runtime on its CUDA provider."""
 
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List
 
 from netdyno.devices.agent.cuda import Stream
 from netdyno.devices.agent.models import OnnxRuntimeModel
@@ -18,14 +18,16 @@ class OnnxRuntimeCudaModel(OnnxRuntimeModel):
     provider = "CUDAExecutionProvider"
     memory = "cuda"
 
-    def __init__(self, data: bytes, threads: int, cold: bool = False) -> None:
+    def __init__(self, data: Any, threads: int, cold: bool = False, folder: str = "") -> None:
         import onnxruntime
 
         self._cold = cold
         self._stream = Stream(0)
         self._before_bytes = self._stream.used_bytes()
         self.providers = [(self.provider, self.provider_options()), ("CPUExecutionProvider", {})]
-        super().__init__(data, threads)
+        super().__init__(data, threads, folder=folder)
+        self.binding = self.session.io_binding()
+        self._changing = False
         self.require_provider()
         self._options = onnxruntime.RunOptions()
         self._options.add_run_config_entry(*_NO_WAITING)
@@ -48,28 +50,43 @@ class OnnxRuntimeCudaModel(OnnxRuntimeModel):
             if taken.get(name) != value:
                 raise ValueError("this ONNX Runtime does not take %s=%s; 1.18 or newer does" % (name, value))
 
-    def allocate(self, shapes: Sequence[Sequence[int]]) -> None:
-        """Get ready for inputs of these shapes, in order."""
-        for name, _ in self.results:
-            self.binding.bind_output(name, self.memory)
-
     def feed(self, arrays: Dict[str, Any]) -> None:
         """Copy inputs to the GPU."""
         import onnxruntime
 
         for name, array in arrays.items():
+            if not hasattr(array, "dtype") or array.dtype.kind == "O":
+                raise ValueError("input %r is of a type that this GPU cannot be fed" % name)
             value = onnxruntime.OrtValue.ortvalue_from_numpy(array, self.memory, 0)
             self._fed[name] = value  # the binding points into it
             self.binding.bind_ortvalue_input(name, value)
+        self._bind_outputs()
+
+    def _bind_outputs(self) -> None:
+        self.binding.clear_binding_outputs()
+        for name, _ in self.results:
+            self.binding.bind_output(name, self.memory)
 
     def run(self) -> None:
-        """One inference, which may still be running when this returns."""
-        self.session.run_with_iobinding(self.binding, self._options)
+        """One inference, which may still be running when this returns.
+
+        Outputs that were made once are taken again, which is the leanest call, unless the model then refuses: what
+        changes its shape, or differs from what is declared, is bound anew from there on.
+        """
+        if self._changing:
+            self._bind_outputs()
+        try:
+            self.session.run_with_iobinding(self.binding, self._options)
+        except Exception:
+            if self._changing:
+                raise
+            self._changing = True
+            self.run()
 
     def outputs(self) -> Dict[str, Any]:
         """Copies of the last inference's outputs."""
         self._stream.wait()
-        return super().outputs()
+        return dict(zip([name for name, _ in self.results], self.binding.copy_outputs_to_cpu()))
 
     def time_runs(self, repeat: int) -> List[int]:
         """Latency in ns of each of ``repeat`` inferences, by the GPU's own clock."""

@@ -116,7 +116,7 @@ class TensorRtModel(Model):
     def _open_shapes(self) -> List[str]:
         """Shapes of inputs that the model leaves open; ``trtexec`` refuses them for others."""
         opened = [
-            name for name, sides, _ in self.found if any(not isinstance(side, int) or side <= 0 for side in sides)
+            name for name, sides, _ in self.found if any(not isinstance(side, int) or side < 0 for side in sides)
         ]
         told = ["%s:%s" % (name, "x".join(map(str, self._shapes[name]))) for name in opened]
         return ["--shapes=" + ",".join(told)] if told else []

@@ -36,7 +36,11 @@ class TorchModel(Model):
         dtypes = onnx.helper.tensor_dtype_to_np_dtype
         given = [value for value in model.graph.input if value.name not in self._weights]
         self.found = [
-            (v.name, [s.dim_value for s in v.type.tensor_type.shape.dim], dtypes(v.type.tensor_type.elem_type).name)
+            (
+                v.name,
+                [s.dim_value if s.HasField("dim_value") else s.dim_param for s in v.type.tensor_type.shape.dim],
+                dtypes(v.type.tensor_type.elem_type).name,
+            )
             for v in given
         ]
         self.results = [(v.name, dtypes(v.type.tensor_type.elem_type).name) for v in model.graph.output]

@@ -1,10 +1,16 @@
 """The models that a worker keeps."""
 
+import json
 import struct
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from netdyno.devices.agent.frames import Message, Raw
-from netdyno.devices.agent.models import clock_ns, runtime_class
+from netdyno.devices.agent.models import Encoded, clock_ns, runtime_class
+
+MODEL = ""
+"""The array that is the model, beside those of its inputs, which have names."""
+TEXT = 8
+"""ONNX's number of texts."""
 
 
 class Work:
@@ -16,7 +22,7 @@ class Work:
 
     def find(self, message: Message, arrays: Dict[str, Raw]) -> Message:
         """Load a model; returns its inputs and outputs as the runtime tells them."""
-        data = model_bytes(message, arrays)
+        data = model_source(self._make, message, arrays)
         start = clock_ns()
         model = self._make(data, message["threads"], **message["options"])
         self._models[message["session"]] = model
@@ -28,7 +34,7 @@ class Work:
         start = clock_ns()
         model.allocate(message["shapes"])
         allocated_ms = (clock_ns() - start) / 1e6
-        model.feed(arrays_of(arrays))
+        model.feed(arrays_of(arrays, message.get("types")))
         return {"load_ms": allocated_ms, "first_ms": model.time_runs(1)[0] / 1e6}
 
     def run(self, message: Message, arrays: Dict[str, Raw]) -> Tuple[Message, Dict[str, Raw]]:
@@ -59,19 +65,36 @@ class Work:
         return {}
 
 
-def model_bytes(message: Message, arrays: Dict[str, Raw]) -> bytes:
-    """A model that came with its request, or that is kept here; the array is taken out."""
-    if "model" in arrays:
-        return arrays.pop("model")[2]
+def model_source(make: Any, message: Message, arrays: Dict[str, Raw]) -> Any:
+    """A model that came with its request, or that is a file here; the array is taken out.
+
+    It is the file's path where the class of models ``make`` opens files itself.
+    """
+    if MODEL in arrays:
+        return arrays.pop(MODEL)[2]
+    if make.opens_files:
+        return message["path"]
     with open(message["path"], "rb") as file:
         return file.read()
 
 
-def arrays_of(raw: Dict[str, Raw]) -> Dict[str, Any]:
-    """What has travelled, as NumPy's arrays."""
+def arrays_of(raw: Dict[str, Raw], types: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
+    """What has travelled, as NumPy's arrays.
+
+    ``types`` tells of each input that NumPy has no type for ONNX's number of its own; texts travel as JSON.
+    """
     import numpy
 
-    return {name: numpy.frombuffer(data, dtype).reshape(shape) for name, (dtype, shape, data) in raw.items()}
+    arrays: Dict[str, Any] = {}
+    for name, (dtype, shape, data) in raw.items():
+        code = (types or {}).get(name)
+        if code == TEXT:
+            told = json.loads(data.decode())
+            arrays[name] = numpy.array(told["values"], object).reshape(told["shape"])
+        else:
+            array = numpy.frombuffer(data, dtype).reshape(shape)
+            arrays[name] = array if code is None else Encoded(array, code)
+    return arrays
 
 
 def _raw(array: Any) -> Raw:

@@ -21,7 +21,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from netdyno.base.errors import DeviceError, InputError, NetdynoError
-from netdyno.base.files import folder_atomic, require_replaceable, write_atomic
+from netdyno.base.files import write_atomic
+from netdyno.base.folders import folder_atomic, require_replaceable
 from netdyno.devices.android import runtime
 
 _APT = Path("/etc/apt")

@@ -141,6 +141,11 @@ def parse_log(text: str) -> Log:
     )
 
 
+def count_runs(text: str) -> int:
+    """How many times a log says how long an inference took: once a run."""
+    return sum(_AVERAGE.search(line) is not None for line in _lines(text))
+
+
 def _summary(lines: Sequence[str]) -> Summary | None:
     totals = [(i, match) for i, line in enumerate(lines) if (match := _AVERAGE.search(line))]
     if not totals:

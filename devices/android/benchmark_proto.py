@@ -62,6 +62,17 @@ def parse_profile(content: bytes) -> Operators:
     return found
 
 
+def unread(content: bytes) -> Iterator[str]:
+    """What such a message, parsed before, tells besides the operators that :func:`parse_profile` returns."""
+    profile = message_type("BenchmarkProfilingData")()
+    profile.ParseFromString(content)
+    if profile.init_profile.subgraph_profiles or profile.init_profile.delegate_profiles:
+        yield "the operators of the initialisation"
+    others = len(profile.runtime_profile.subgraph_profiles) - 1
+    if others > 0:
+        yield f"the operators of {others} other subgraphs"
+
+
 def _rows(sections: Any) -> Iterator[Row]:
     for section in sections:
         for each in sorted(section.per_op_profiles, key=lambda op: op.run_order):

@@ -11,8 +11,8 @@ from functools import cached_property, partial
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.artifact import Artifact, TensorSpec
-from netdyno.base.errors import DeviceError, ModelError, WorkerLost
+from netdyno.base.artifact import Artifact
+from netdyno.base.errors import DeviceError, InputError, ModelError, WorkerLost
 from netdyno.devices.agents import LONGEST_US, MOST_BYTES, understood
 from netdyno.devices.android import runtime
 from netdyno.devices.android.process import (
@@ -26,12 +26,13 @@ from netdyno.devices.android.process import (
 )
 from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.device import LoadReading, Settings
+from netdyno.devices.feeding import Fed, feed
 from netdyno.devices.litert_events import add_events
 from netdyno.devices.operator_worker import TURN, WARM_UP
 from netdyno.devices.operators import OperatorProfile, OperatorTimes
-from netdyno.devices.runtimes import Arrays, concrete, default_inputs, require_dtype
 from netdyno.devices.signature import Tensor
-from netdyno.devices.wire import Frame
+from netdyno.devices.types import require_plain
+from netdyno.devices.wire import Arrays, Frame
 from netdyno.devices.workers import Loaded
 
 _PLAIN, _PROFILED = 0, 1
@@ -125,7 +126,7 @@ class BuiltinWorker(PhoneWorker):
             raise DeviceError(f"{self._transport.serial}: the runner keeps {MOST_MODELS} models at most")
         try:
             return self._load(number, slot, artifact, settings, "profile" if profiled else "load")
-        except ModelError:
+        except InputError:
             self._models.pop(number, None)
             self.process.ask(f"close {slot}")
             raise
@@ -133,30 +134,30 @@ class BuiltinWorker(PhoneWorker):
     def _load(self, number: int, slot: int, artifact: Artifact, settings: Settings, how: str) -> Loaded:
         requests = [f"{how} {slot} {settings.threads} {self._files.bring(artifact.data)}"]
         if artifact.inputs:  # what the model will say most likely; asked for at once
-            guess = concrete([(spec.name, spec.shape, spec.dtype) for spec in artifact.inputs], {})
-            self._models[number] = _Model(slot, [spec.name for spec in guess], [])
+            guess = feed(artifact, [(spec.name, spec.shape, spec.dtype) for spec in artifact.inputs])
+            self._models[number] = _Model(slot, [spec.name for spec in guess.specs], [])
             requests += self._first(number, guess)
         answers = self.process.ask_all(requests)
         said = next(answers)
         with understood(self._transport.serial):
             found, outputs = tensors(said["inputs"]), tensors(said["outputs"])
             load_ms = float(said["load_ns"]) / 1e6
-        if any(side <= 0 for _, sides, _ in found for side in sides):
+        if any(side < 0 for _, sides, _ in found for side in sides):
             raise ModelError("its inputs have open shapes, which netdyno's runner does not take")
-        inputs = concrete(found, {spec.name: spec.shape for spec in artifact.inputs})
-        for name, _, dtype in outputs:
-            require_dtype(name, dtype)
-        self._models[number] = _Model(slot, [spec.name for spec in inputs], outputs)
-        if inputs != artifact.inputs:
-            answers = self.process.ask_all(self._first(number, inputs))
+        fed = feed(artifact, found)
+        for name, _, dtype in (*found, *outputs):
+            require_plain(name, dtype)
+        self._models[number] = _Model(slot, [spec.name for spec in fed.specs], outputs)
+        if fed.specs != artifact.inputs:
+            answers = self.process.ask_all(self._first(number, fed))
         _, first = answers
         with understood(self._transport.serial):
             first_ms = float(first["ns"][0]) / 1e6
-        return Loaded(inputs, LoadReading(load_ms, first_ms))
+        return Loaded(fed.specs, LoadReading(load_ms, first_ms))
 
-    def _first(self, number: int, inputs: Sequence[TensorSpec]) -> list[str]:
-        """The requests that feed a model its default inputs, and run it for the first time."""
-        return [self._feeding(number, default_inputs(inputs)), f"run {self._models[number].slot} 1"]
+    def _first(self, number: int, fed: Fed) -> list[str]:
+        """The requests that feed a model, and run it for the first time."""
+        return [self._feeding(number, fed.arrays), f"run {self._models[number].slot} 1"]
 
     def feed(self, number: int, arrays: Arrays) -> None:
         """Set all inputs of a model."""
@@ -207,7 +208,7 @@ class BuiltinWorker(PhoneWorker):
                 raise ValueError("memory that no phone has")
             return taken
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
         """Answer as a worker of this machine does."""
         self.require_alive()
         message = request.message
@@ -254,7 +255,7 @@ class MemoryWorker(PhoneWorker):
         """It keeps no models."""
         raise DeviceError("models are only weighed here")
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
         """It keeps nothing that could be asked about."""
         raise DeviceError("models are only weighed here")
 

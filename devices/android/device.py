@@ -22,11 +22,14 @@ from netdyno.devices.android.phone import PhoneHost, read_phone, read_state
 from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.android.server import server_devices
 from netdyno.devices.device import DeviceInfo, Session, Settings
+from netdyno.devices.feeding import feed
+from netdyno.devices.inputs import FedInput
 from netdyno.devices.lock import DeviceLock
 from netdyno.devices.meters import Meter
 from netdyno.devices.operators import OperatorProfile
+from netdyno.devices.signature import tflite_signature
 from netdyno.devices.worker import WorkerBase
-from netdyno.devices.workers import Loaded, WorkerDevice, WorkerSession
+from netdyno.devices.workers import SILENCE_S, Loaded, WorkerDevice, WorkerSession
 
 _LOGGER = logging.getLogger("netdyno")
 BUILTIN = "builtin"
@@ -50,7 +53,7 @@ class AndroidDevice(WorkerDevice):
         runner: str = "",
         fetch: bool = True,
         lock_wait_s: float = 120.0,
-        silence_s: float = 600.0,
+        silence_s: float = SILENCE_S,
     ) -> None:
         with ExitStack() as stack:
             self._transport = stack.enter_context(connect(identifier.partition(":")[2]))
@@ -140,13 +143,21 @@ class AndroidDevice(WorkerDevice):
         """The runner as what keeps models, or as what weighs them."""
         if settings.cold_cache:
             raise InputError(f"{self.id}: there is no way to empty the caches of a phone", device=self.id)
+        if settings.memory_limit_bytes:
+            raise InputError(f"{self.id}: a phone limits memory itself; leave out --memory-limit", device=self.id)
         self.prepare()
         return self._runner.start(kind, settings)
 
     def load_model(self, worker: WorkerBase, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Have the runner load an artifact."""
         assert isinstance(worker, PhoneWorker)
+        if artifact.feeding.signature:
+            raise InputError("a signature cannot be chosen on a phone", device=self.id)
         return worker.load(number, artifact, settings)
+
+    def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
+        """What a model is fed; see :meth:`Device.inputs_of`."""
+        return feed(artifact, tflite_signature(artifact)[0]).inputs
 
     def time_all(self, turns: Sequence[tuple[Session, int]]) -> Iterator[NDArray[np.int64]]:
         """Latencies of several sessions in one request, where one worker keeps them."""

@@ -23,10 +23,11 @@ from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.android.tool import SILENCE_S, BenchmarkTool, Call, Feed
 from netdyno.devices.android.transport import FOLDER, Transport
 from netdyno.devices.device import LoadReading, Settings
+from netdyno.devices.feeding import feed
 from netdyno.devices.operators import OperatorProfile, OperatorTimes
-from netdyno.devices.runtimes import Arrays, concrete, default_inputs, require_dtype
 from netdyno.devices.signature import Tensor, tflite_signature
-from netdyno.devices.wire import Frame
+from netdyno.devices.types import require_plain
+from netdyno.devices.wire import Arrays, Frame
 from netdyno.devices.workers import Loaded
 
 _PROGRAM = "benchmark_model"
@@ -139,12 +140,13 @@ class GoogleWorker(PhoneWorker):
     def load(self, number: int, artifact: Artifact, settings: Settings) -> Loaded:
         """Bring a model there and run it once; its inputs are read off the file, since the program tells none."""
         found, outputs = tflite_signature(artifact)
-        inputs = concrete(found, {spec.name: spec.shape for spec in artifact.inputs})
-        for name, _, dtype in outputs:
-            require_dtype(name, dtype)
+        fed = feed(artifact, found)
+        inputs = fed.specs
+        for name, _, dtype in (*found, *outputs):
+            require_plain(name, dtype)
         model = _Model(self._files.bring(artifact.data), inputs, outputs, settings)
         self._models[number] = model
-        self._feed(model, default_inputs(inputs))
+        self._feed(model, fed.arrays)
         if not self._tool.shapes and any(side < 0 for _, sides, _ in found for side in sides):
             raise ModelError("its inputs have open shapes, which this benchmark_model cannot be told")
         log, _ = self._tool.run(1, self._call(model))
@@ -195,7 +197,7 @@ class GoogleWorker(PhoneWorker):
                 raise ValueError("no memory that a phone has")
             return int(log.memory_mb * _MIB)
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
         """Answer as a worker of this machine does."""
         self.require_alive()
         message = request.message

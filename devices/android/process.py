@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.deadline import patience_s, silence
 from netdyno.base.errors import DeviceError, ModelError, WorkerLost
 from netdyno.devices.agents import understood
 from netdyno.devices.android.runtime import LIBRARY
@@ -89,14 +90,14 @@ class RunnerProcess:
 
     def _exchange(self, text: str, count: int, timeout_s: float) -> list[dict[str, Any]]:
         """All answers to a text; if they are not read to the end, it is given up: the next would be another's."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = time.monotonic() + patience_s(timeout_s)
         try:
             with contextlib.suppress(EOFError):  # it has said why, which is read next
                 if text:
                     self._channel.send(text.encode())
             return [self._answer(deadline_s) for _ in range(count)]
         except TimeoutError as error:
-            raise self._give_up(f"the runner did not answer for {timeout_s:.0f} s") from error
+            raise self._give_up(f"the runner did not answer {silence(timeout_s)}") from error
         except EOFError as error:
             raise self._give_up("the runner has ended") from error
         except BaseException:

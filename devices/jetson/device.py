@@ -16,13 +16,14 @@ from netdyno.devices.jetson.rails import Monitors, find_monitors
 from netdyno.devices.meters import Meter, SampledPower
 from netdyno.devices.nvidia.device import cuda_versions
 from netdyno.devices.tree import LocalTree
+from netdyno.devices.workers import SILENCE_S
 
 _ON_GPU = {"tensorrt": "tensorrt", "torch": "torch", "onnxruntime-cuda": "onnxruntime"}
 """Runtimes of the GPU by the names that they have on a device that runs models on its CPU too."""
 METER = "jetson-rails"
 SETTLE_S = 0.3
 """The monitors average over some of their conversions, and tell it then."""
-NO_TOTAL = "this board's power monitors do not make up a total: {}; and tegrastats tells none"
+NO_TOTAL = "this board's power monitors do not make up a total: {}; and tegrastats tells none: {}"
 
 
 class JetsonDevice(CpuDevice):
@@ -40,13 +41,14 @@ class JetsonDevice(CpuDevice):
         *,
         root: Path = Path("/"),
         lock_wait_s: float = 120.0,
-        silence_s: float = 600.0,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._tree = LocalTree(root)
         host = JetsonHost(self._tree)
         super().__init__(identifier, host=host, lock_wait_s=lock_wait_s, silence_s=silence_s)
         self._monitors = require_jetson(host)
         self._printed: TegrastatsMeter | None = None
+        self._unprinted = ""
         self._gpu_versions = gpu_versions(self.connection)
         self.formats = {**dict.fromkeys(self._gpu_versions, "onnx"), **self.formats}
         self.places = dict.fromkeys(self._gpu_versions, CUDA)
@@ -66,12 +68,13 @@ class JetsonDevice(CpuDevice):
         if rails:
             return (SampledPower(METER, read_w, settle_s=SETTLE_S, note=total_note(self._monitors)),)
         if self._printed is None or not self._printed.alive:
-            self._printed = tegrastats_meter(self.connection.start("control"), self.connection.target)
+            worker = self.connection.start("control")
+            self._printed, self._unprinted = tegrastats_meter(worker, self.connection.target)
         return () if self._printed is None else (self._printed,)
 
     def meter_problems(self) -> Sequence[str]:
         """Why nothing tells the board's power."""
-        return [] if self.meters() else rail_problems(self._monitors)
+        return [] if self.meters() else rail_problems(self._monitors, self._unprinted)
 
     def close(self) -> None:
         """End the workers and let other users in; sessions that are still open are gone then."""
@@ -107,8 +110,8 @@ def total_note(monitors: Monitors) -> str:
     return f"sampled power of {' + '.join(rail.name for rail in monitors.total())}"
 
 
-def rail_problems(monitors: Monitors) -> list[str]:
-    """Why a board's rails do not tell its power, if so."""
+def rail_problems(monitors: Monitors, unprinted: str) -> list[str]:
+    """Why a board's rails do not tell its power, if so; ``unprinted`` is why ``tegrastats`` does not."""
     if monitors.total():
         return []
-    return [NO_TOTAL.format(", ".join(rail.name for rail in monitors.rails) or "there are none")]
+    return [NO_TOTAL.format(", ".join(rail.name for rail in monitors.rails) or "there are none", unprinted)]

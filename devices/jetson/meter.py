@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +15,7 @@ from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Worker
 from netdyno.devices.workers import WorkerMeter
 
+_LOGGER = logging.getLogger("netdyno")
 INTERVAL_MS = 50
 _ASK_S = 60.0
 _FIRST_LINE_S = 3.0
@@ -37,6 +38,7 @@ class TegrastatsMeter(WorkerMeter):
         super().__init__(worker)
         self._target = target
         self._total_mj, self._last_ns, self._last_mw = 0.0, 0, 0.0
+        self._unknown: tuple[str, ...] = ()
         self._ask({"do": "tegrastats", "interval_ms": INTERVAL_MS})
 
     def read_mj(self) -> float:
@@ -52,7 +54,9 @@ class TegrastatsMeter(WorkerMeter):
             if not all(0 <= at_ns < _LAST_NS for at_ns, _ in lines):
                 raise ValueError("no time of a clock")
         for at_ns, text in lines:
-            self._add(at_ns, parse_tegrastats(text).total_mw)
+            line = parse_tegrastats(text)
+            self._tell_unknown(line.unknown)
+            self._add(at_ns, line.total_mw)
         return self._total_mj
 
     def wait(self) -> None:
@@ -68,6 +72,14 @@ class TegrastatsMeter(WorkerMeter):
             if time.monotonic() > deadline:
                 raise MeasurementInvalid(f"{self.name}: prints nothing")
             time.sleep(INTERVAL_MS / 1e3)
+
+    def _tell_unknown(self, unknown: tuple[str, ...]) -> None:
+        """Say once what was skipped; it is on every line."""
+        if unknown and not self._unknown:
+            self._unknown = unknown
+            skipped = f"skipped on its lines, as not known here: {', '.join(unknown)}"
+            self.note = f"{self.note}; {skipped}"
+            _LOGGER.warning("%s: %s: %s", self._target, self.name, skipped)
 
     def _add(self, at_ns: int, power_mw: float | None) -> None:
         if not power_mw or power_mw <= 0:
@@ -87,11 +99,12 @@ class TegrastatsMeter(WorkerMeter):
         return said
 
 
-def tegrastats_meter(worker: Worker, target: str) -> TegrastatsMeter | None:
-    """The meter, where the machine has the program and it prints a board's total; else the worker is ended."""
-    with contextlib.suppress(DeviceError, MeasurementInvalid):
+def tegrastats_meter(worker: Worker, target: str) -> tuple[TegrastatsMeter | None, str]:
+    """The meter, where the machine has the program and it prints a total; else why not, and the worker is ended."""
+    try:
         meter = TegrastatsMeter(worker, target)
         meter.wait()
-        return meter
-    worker.end()
-    return None
+    except (DeviceError, MeasurementInvalid) as error:
+        worker.end()
+        return None, str(error)
+    return meter, ""

@@ -15,6 +15,7 @@ from netdyno.devices.nvidia.nvml import Gpu, Nvml, gpu_faults
 from netdyno.devices.nvidia.power import power_meter
 from netdyno.devices.wire import Frame
 from netdyno.devices.worker import WorkerBase
+from netdyno.devices.workers import SILENCE_S
 
 RUNTIMES = {"torch": "onnx", "onnxruntime": "onnx", "tensorrt": "onnx"}
 """What may run on a GPU, the default first: PyTorch replays whole graphs, ONNX Runtime is what many apps ship, and
@@ -57,7 +58,7 @@ class CudaDevice(AgentDevice):
         *,
         host: Host | None = None,
         lock_wait_s: float = 120.0,
-        silence_s: float = 600.0,
+        silence_s: float = SILENCE_S,
     ) -> None:
         self._nvml = Nvml()
         self._gpu = Gpu(self._nvml, identifier)

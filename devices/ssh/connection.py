@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from netdyno.base.deadline import silence
 from netdyno.base.errors import DeviceError, MissingExtra, ModelError
 from netdyno.devices.agents import Connection
 from netdyno.devices.ssh.address import Address
@@ -73,14 +74,14 @@ class SshWorker(Worker):
             raise DeviceError(f"{address.target}: there is no ssh on this machine to reach it with") from error
         self.target = address.target
 
-    def exchange(self, request: Frame, timeout_s: float) -> Frame:
+    def exchange(self, request: Frame, timeout_s: float, most_bytes: int) -> Frame:
         """Send a request and wait for the answer; whatever goes wrong says where."""
         try:
-            return super().exchange(request, timeout_s)
+            return super().exchange(request, timeout_s, most_bytes)
         except DeviceError as error:
             text = str(error).removeprefix(f"{self.target}: ")
             if isinstance(error.__cause__, TimeoutError):
-                text = f"did not answer for {timeout_s:.0f} s; see whether `ssh {self.target} true` returns at once"
+                text = f"did not answer {silence(timeout_s)}; see whether `ssh {self.target} true` returns at once"
             raise DeviceError(f"{self.target}: {text}") from error
 
     def ended(self, code: int, last_line: str) -> DeviceError:

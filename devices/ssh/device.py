@@ -7,6 +7,7 @@ are ``ssh``'s own affair. A model's file travels once, and is kept there by its 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 import time
@@ -28,7 +29,7 @@ from netdyno.devices.meters import Meter
 from netdyno.devices.ssh.address import Address
 from netdyno.devices.ssh.connection import CONNECT_S, SshConnection, SshWorker, ask
 from netdyno.devices.tree import Snapshot
-from netdyno.devices.workers import WorkerMeter
+from netdyno.devices.workers import SILENCE_S, WorkerMeter
 
 _LOGGER = logging.getLogger("netdyno")
 _FORMATS = {"onnxruntime": "onnx", "litert": "tflite"}
@@ -85,7 +86,7 @@ class SshDevice(AgentDevice):
 
     machine: type[Host] = Host
 
-    def __init__(self, address: Address, *, lock_wait_s: float = 120.0, silence_s: float = 600.0) -> None:
+    def __init__(self, address: Address, *, lock_wait_s: float = 120.0, silence_s: float = SILENCE_S) -> None:
         self.address = address
         super().__init__(address.anonymous(), SshConnection(address), silence_s)
         self._lock_wait_s = lock_wait_s
@@ -177,11 +178,11 @@ class SshDevice(AgentDevice):
 
     def model(self, artifact: Artifact) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """What hands an artifact to a worker: its path there, to which it has travelled."""
-        sha256 = artifact.sha256
+        data = artifact.data
+        sha256 = artifact.sha256 if artifact.file is None else hashlib.sha256(data).hexdigest()
         if sha256 not in self._sent:
             if self.ask({"do": "has", "sha256": sha256}).get("has") is not True:
-                data = np.frombuffer(artifact.data, np.uint8)
-                self.ask({"do": "put", "sha256": sha256}, {"model": data})
+                self.ask({"do": "put", "sha256": sha256}, {"model": np.frombuffer(data, np.uint8)})
             self._sent.add(sha256)
         return {"path": f"{self._hello.cache}/models/{sha256}"}, {}
 

@@ -23,6 +23,7 @@ class SshJetson(SshDevice):
     """
 
     machine: type[Host] = JetsonHost
+    _unprinted = ""
 
     def find_formats(self, there: Mapping[str, str]) -> dict[str, str]:
         """Runtimes and their formats; those of the GPU first."""
@@ -44,8 +45,9 @@ class SshJetson(SshDevice):
         rails = [rail.files for rail in self._monitors.total()]
         if rails:
             return RemoteMeter(self.connect(), {"rails": rails}, METER, SETTLE_S, total_note(self._monitors))
-        return tegrastats_meter(self.connect(), self.address.target)
+        meter, self._unprinted = tegrastats_meter(self.connect(), self.address.target)
+        return meter
 
     def meter_problems(self) -> Sequence[str]:
         """Why nothing tells the board's power."""
-        return [] if self.meters() else rail_problems(self._monitors)
+        return [] if self.meters() else rail_problems(self._monitors, self._unprinted)

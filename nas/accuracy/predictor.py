@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.ranges import SEED
 from netdyno.nas.accuracy.accuracy import Accuracy
 from netdyno.nas.regression import Regression, fit_regression
 from netdyno.nas.space import Population, Space
@@ -36,4 +37,5 @@ def fit_accuracy(
         UnknownName: no such method.
         InputError: fewer than ten architectures, or not one accuracy each.
     """
+    SEED.check(seed)
     return FittedAccuracy(fit_regression(space, X, y, method, seed))

@@ -14,6 +14,7 @@ import numpy as np
 
 from netdyno.base.errors import InputError, UnknownName
 from netdyno.base.progress import Progress, silent
+from netdyno.base.ranges import EVALUATIONS, SEED
 from netdyno.base.registry import require
 from netdyno.nas.adaptive.answers import Floats
 from netdyno.nas.adaptive.problem import CascadeProblem, Design
@@ -49,8 +50,8 @@ def optimise(
     """
     if method not in METHODS:
         raise UnknownName("way to find a cascade", method, METHODS)
-    if evaluations < 1:
-        raise InputError("finding a cascade takes an evaluation at least")
+    EVALUATIONS.check(evaluations)
+    SEED.check(seed)
     found: list[Design] = []
     for number, design in zip(range(evaluations), METHODS[method](problem, seed), strict=False):
         found.append(problem.better([found[-1], design]) if found else design)

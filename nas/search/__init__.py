@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from netdyno.base.errors import InputError
 from netdyno.base.objective import Constraint, Objective
 from netdyno.base.progress import Progress, silent
+from netdyno.base.ranges import EVALUATIONS, SEED
 from netdyno.base.registry import Registry
 from netdyno.nas.search.evaluator import Evaluator, Spent
 from netdyno.nas.search.front import Front
@@ -55,13 +56,13 @@ def search(
 
     Raises:
         UnknownName: no such method.
-        InputError: no objective, fewer than one evaluation, an option that the method does not take, constraints that
-            no architecture keeps to, or a journal of another search.
+        InputError: no objective, evaluations or a seed that cannot be, an option that the method does not take,
+            constraints that no architecture keeps to, or a journal of another search.
     """
     searcher = find_searcher(method, options)
     problem = make_problem(space, objectives, constraints)
-    if evaluations < 1:
-        raise InputError("a search needs at least one evaluation")
+    EVALUATIONS.check(evaluations)
+    SEED.check(seed)
     given = None if start is None else space.canonical(start)
     feasible = problem.feasible(seed) if constraints else None
     named = {"method": method, "seed": seed, "options": options, **(identity or {})}

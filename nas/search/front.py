@@ -50,15 +50,19 @@ class Front:
     def __len__(self) -> int:
         return len(self.X)
 
-    def save(self, path: Path) -> None:
-        """Write ``front.csv``: objectives, then genes as option indices."""
+    def to_csv(self) -> str:
+        """The content of ``front.csv``: objectives, then genes as option indices."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*self.objectives, *(f"x{i}" for i in range(self.X.shape[1]))])
         writer.writerows(
             [*map(float, values), *map(int, genes)] for values, genes in zip(self.F, self.X, strict=True)
         )
-        write_atomic(path, text.getvalue())
+        return text.getvalue()
+
+    def save(self, path: Path) -> None:
+        """Write :meth:`to_csv` to a file."""
+        write_atomic(path, self.to_csv())
 
 
 def load_front(path: Path, space: Space) -> Front:

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ CREATE TABLE IF NOT EXISTS batch (
     number INTEGER PRIMARY KEY, genes BLOB NOT NULL, scores BLOB NOT NULL, elapsed_s REAL NOT NULL
 );
 """
+_SPENT = "SELECT COALESCE(MAX(elapsed_s), 0.0) FROM batch"
 
 
 class Journal:
@@ -41,22 +43,18 @@ class Journal:
         self._genes = len(problem.space.cardinalities)
         self._columns = len(problem.objectives) + 1
         self._committed = self._began = time.monotonic()
-        try:
-            self._database = open_database(path, _SCHEMA, SCHEMA)
-        except sqlite3.Error as error:
-            raise InputError(f"{path}: not the journal of a search: {error}") from error
-        try:
-            self._require(json.dumps(identity, sort_keys=True, default=str))
-            self._X, self._scores = self._read(problem)
-            (self.spent_s,) = self._database.execute("SELECT COALESCE(MAX(elapsed_s), 0.0) FROM batch").fetchone()
-            if not (isinstance(self.spent_s, float) and self.spent_s >= 0):
-                raise ValueError("times that are none")
-        except (sqlite3.Error, ValueError, TypeError) as error:  # SQLite keeps values of any type in any column
-            self._database.close()
-            raise InputError(f"{path}: not the journal of a search: {error}") from error
-        except InputError:
-            self._database.close()
-            raise
+        with ExitStack() as refused:
+            try:
+                self._database = open_database(path, _SCHEMA, SCHEMA)
+                refused.callback(self._database.close)
+                self._require(json.dumps(identity, sort_keys=True, default=str))
+                self._X, self._scores = self._read(problem)
+                (self.spent_s,) = self._database.execute(_SPENT).fetchone()
+                if not (isinstance(self.spent_s, float) and self.spent_s >= 0):
+                    raise ValueError("times that are none")
+            except (sqlite3.Error, ValueError, TypeError) as error:  # SQLite keeps values of any type in any column
+                raise InputError(f"{path}: not the journal of a search: {error}") from error
+            refused.pop_all()
         self._told = 0
         self._position: dict[bytes, int] | None = None
 

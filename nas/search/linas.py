@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
 from netdyno.base.objective import Objective
+from netdyno.nas import pareto
 from netdyno.nas.regression import LEAST, check_method, fit_regression
 from netdyno.nas.search import find_searcher
 from netdyno.nas.search.evaluator import Evaluator, Spent
@@ -244,5 +245,7 @@ def _ranks(F: Floats) -> NDArray[np.int64]:
 
     if F.shape[1] == 1 or not len(F):
         return np.unique(F[:, 0], return_inverse=True)[1].astype(np.int64)
+    if not np.isfinite(F).all():  # which moocore does not survive
+        return pareto.ranks(F)
     ranks: NDArray[np.int64] = np.asarray(moocore.pareto_rank(F), np.int64)
     return ranks

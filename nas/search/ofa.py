@@ -60,7 +60,7 @@ class _Draw:
         self.generator = np.random.default_rng(seed)
         self._space = evaluate.space
         self._problem = evaluate.problem
-        self._safe = evaluate.problem.feasible(seed) if evaluate.problem.constraints else None
+        self._safe = evaluate.feasible[0] if len(evaluate.feasible) else None
 
     def mutants(self, best: Population, rate: float, n: int) -> Population:
         """``n`` architectures like those of ``best``, genes set anew at a rate."""

@@ -162,7 +162,8 @@ def _distances(F: Floats) -> Floats:
 
 
 def _unit(F: Floats) -> Floats:
-    """Each objective from 0 to 1."""
-    extent = np.ptp(F, axis=0)
-    scaled: Floats = (F - F.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+    """Each objective from 0 to 1; all 0 where its extent is larger than any float."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        extent = np.ptp(F, axis=0)
+        scaled: Floats = np.nan_to_num((F - F.min(axis=0)) / np.where(extent > 0, extent, 1.0))
     return scaled

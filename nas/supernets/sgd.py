@@ -18,6 +18,7 @@ import torch.nn.functional as F
 
 from netdyno.base.errors import InputError
 from netdyno.base.progress import Progress, silent
+from netdyno.base.ranges import BATCH, SEED, STEPS
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.supernets.recipe import one_cycle
 from netdyno.nas.supernets.subnet import Subnet
@@ -43,8 +44,10 @@ class Sgd:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1 or not 0 < self.patience <= 1:
-            raise InputError("training needs a step, an image in a batch, and a patience above 0 and at most 1")
+        for numbers, value in ((STEPS, self.steps), (BATCH, self.batch), (SEED, self.seed)):
+            numbers.check(value)
+        if not 0 < self.patience <= 1:
+            raise InputError(f"patience must be above 0 and at most 1, not {self.patience:g}")
 
 
 @dataclass(frozen=True)

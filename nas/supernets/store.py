@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from netdyno.base.documents import read_document, require_schema
 from netdyno.base.errors import InputError
-from netdyno.base.files import folder_atomic, is_there, require_replaceable
+from netdyno.base.files import is_there
+from netdyno.base.folders import folder_atomic, require_replaceable
 from netdyno.base.registry import Registry, require
 from netdyno.nas.space import Space, make_space
 from netdyno.nas.state import read_state

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from netdyno.base.errors import InputError
 from netdyno.base.progress import Progress, silent
+from netdyno.base.ranges import SEED, STEPS, TRAINING_BATCH
 from netdyno.nas.data.dataset import Dataset
 from netdyno.nas.space import Population
 from netdyno.nas.supernets.recipe import CLIP, SMOOTHING, one_cycle, optimiser_of
@@ -38,10 +39,10 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 2:
-            raise InputError(
-                "training needs at least one step, two images in a batch, and no negative count of subnets"
-            )
+        for numbers, value in ((STEPS, self.steps), (TRAINING_BATCH, self.batch), (SEED, self.seed)):
+            numbers.check(value)
+        if self.random_subnets < 0 or not self.learning_rate > 0 or not self.weight_decay >= 0:
+            raise InputError("a training's learning rate is positive; its weight decay and subnets are not negative")
 
 
 def train_supernet(

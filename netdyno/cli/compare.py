@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from netdyno.cli.console import Json, emit, print_table, say
+from netdyno.cli.options import FILE, RUN, TABLE, argument, option
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of runs with the same objectives.")],
-    on: Annotated[Path | None, typer.Option(help="Score latency, energy, … anew with this lookup table.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Draw them on a page, e.g. compare.html.")] = None,
+    runs: Annotated[list[Path], argument(RUN, "Folders of runs with the same objectives.")],
+    on: Annotated[Path | None, option(TABLE, "Score latency, energy, … anew with this lookup table.")] = None,
+    out: Annotated[Path | None, option(FILE, "Draw them on a page, e.g. compare.html.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare the fronts of several runs: hypervolume, share of the joint front, growth; or on another device."""

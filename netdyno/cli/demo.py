@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.options import FOLDER, option
+from netdyno.cli.resuming import resumable
 
-Out = Annotated[Path, typer.Option(help="Where tables, supernet, front, bundles and report go.")]
+Out = Annotated[Path, option(FOLDER, "Where tables, supernet, front, bundles and report go.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Start over instead of going on from what is there.")]
 
 
@@ -23,7 +25,7 @@ def demo(out: Out = Path("demo"), fresh: Fresh = False, as_json: Json = False) -
 
     if fresh:
         clear(out)
-    with progress() as tell:
+    with resumable(fresh=fresh), progress() as tell:
         run = Demo(out, Size(), tell, say).run()
     if as_json:
         emit({"out": str(out), "report": str(out / "report.html"), "winners": run.winners.to_dict("records")})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import typer
-
 from netdyno.cli.console import Json, emit, print_table, say
+from netdyno.cli.options import DEVICE, option
 
 
 def devices(as_json: Json = False) -> None:
@@ -30,7 +29,7 @@ def devices(as_json: Json = False) -> None:
 
 def doctor(
     device: Annotated[
-        list[str] | None, typer.Option(help="Examine only this one, such as ssh://user@host/cpu; repeatable.")
+        list[str] | None, option(DEVICE, "Examine only this one, such as ssh://user@host/cpu; repeatable.")
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netdyno.cli.console import Json, emit, print_table, say
+from netdyno.cli.options import DEVICE, FOLDER, FORMATS, GENES, POINT, Input, argument, option
 from netdyno.cli.profile import Fetch, Runner, device_options
 
 if TYPE_CHECKING:
@@ -16,12 +18,16 @@ if TYPE_CHECKING:
     from netdyno.runs import Run
 
 
+BUNDLE = Input("BUNDLE", "bundle")
+SOURCE = Input("SOURCE", "run or supernet")
+
+
 def export(
-    source: Annotated[Path, typer.Argument(help="A run's folder (its front) or a supernet's folder.")],
-    out: Annotated[Path, typer.Option(help="Folder for the bundle.")],
-    to: Annotated[str, typer.Option(help="Comma-separated: onnx, tflite.")] = "onnx,tflite",
-    point: Annotated[int | None, typer.Option(help="Of a run: position on the front; default: the last.")] = None,
-    genes: Annotated[str, typer.Option(help="Of a supernet: option indices; default: the largest subnet.")] = "",
+    source: Annotated[Path, argument(SOURCE, "A run's folder (its front) or a supernet's folder.")],
+    out: Annotated[Path, option(FOLDER, "Folder for the bundle.")],
+    to: Annotated[Sequence[str], option(FORMATS, "Comma-separated: onnx, tflite.")] = ("onnx", "tflite"),
+    point: Annotated[int | None, option(POINT, "Of a run: position on the front; default: the last.")] = None,
+    genes: Annotated[str | None, option(GENES, "Of a supernet: option indices; default: the largest subnet.")] = None,
     backbone: Annotated[
         bool, typer.Option("--backbone", help="Without the head; outputs are the feature maps c2, c3, ….")
     ] = False,
@@ -33,19 +39,19 @@ def export(
     from netdyno.nas.space import parse_genes
     from netdyno.runs import DESCRIPTOR, load_run
 
+    run = load_run(source) if (source / DESCRIPTOR).is_file() else None
+    if (run is not None and genes) or (run is None and point is not None):
+        raise InputError("--point chooses from a run's front, --genes from a supernet")
+    facts: dict[str, dict[str, float]] = {}
+    if run is not None:
+        chosen, facts = _point(run, -1 if point is None else point)
     require("torch", extra="train", purpose="exporting a subnet")
     from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
     from netdyno.nas.data import load_data
     from netdyno.nas.supernets.store import load_supernet
     from netdyno.profiler.table import format_genes
 
-    of_run = (source / DESCRIPTOR).is_file()
-    if (of_run and genes) or (not of_run and point is not None):
-        raise InputError("--point chooses from a run's front, --genes from a supernet")
-    facts: dict[str, dict[str, float]] = {}
-    if of_run:
-        run = load_run(source)
-        chosen, facts = _point(run, -1 if point is None else point)
+    if run is not None:
         if (networks := run.resolve("networks")) is not None:
             network, data = _trained(networks / format_genes(chosen), facts)
             _write(network, data, out, to, facts, backbone, as_json)
@@ -77,7 +83,7 @@ def _write(
     network: Subnet,
     data: str,
     out: Path,
-    to: str,
+    to: Sequence[str],
     facts: dict[str, dict[str, float]],
     backbone: bool,
     as_json: bool,
@@ -85,8 +91,7 @@ def _write(
     from netdyno.nas.data import load_data
     from netdyno.nas.ship import ship
 
-    formats = [name.strip() for name in to.split(",")]
-    bundle = ship(network, out, formats, load_data(data, "test"), {"facts": facts}, backbone=backbone)
+    bundle = ship(network, out, to, load_data(data, "test"), {"facts": facts}, backbone=backbone)
     say(f"{', '.join(artifact.format for artifact in bundle.artifacts())} -> {out}")
     if as_json:
         emit({"bundle": str(out), "files": {file.name: file.sha256 for file in bundle.card.files}})
@@ -112,9 +117,9 @@ def _supernet(run: Run) -> Path:
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="A bundle's folder, or an ensemble's.")],
-    device: Annotated[str, typer.Option(help="Device to run it on.")] = "cpu",
-    runner: Runner = "",
+    bundle: Annotated[Path, argument(BUNDLE, "A bundle's folder, or an ensemble's.")],
+    device: Annotated[str, option(DEVICE, "Device to run it on.")] = "cpu",
+    runner: Runner = None,
     fetch: Fetch = True,
     as_json: Json = False,
 ) -> None:

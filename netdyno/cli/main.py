@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import signal
-import sys
+import errno
 import traceback
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from contextlib import suppress
+from typing import Any
 
 import typer
 from typer.exceptions import TyperException
 
-from netdyno.base.errors import InputError, NetdynoError
+from netdyno.base.errors import InputError, NetdynoError, one_line
 from netdyno.cli import cascade, compare, demo, devices, ensemble, export, fit, profile, report, search, table, train
+from netdyno.cli.console import emit, say
+from netdyno.cli.interrupts import INTERRUPTED, interrupts
+from netdyno.cli.resuming import take_promise
 
-OUR_FAULT = 70
-INTERRUPTED = 130
-RESUMABLE = {"cascade", "demo", "ensemble", "profile", "search"}
+INTERNAL_ERROR = 70
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 app = typer.Typer(
     name="netdyno",
@@ -30,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 a check failed, 2 wrong usage or input, 3 device unreachable or lost, "
-    "4 measured but not valid, 70 our own fault, 130 interrupted.",
+    "4 measured but not valid, 70 internal error, 130 interrupted.",
 )
 app.command("demo")(demo.demo)
 app.command("doctor")(devices.doctor)
@@ -57,57 +56,60 @@ def _options(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
-def main() -> NoReturn:
-    """Run the command line of this process."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING, stream=sys.stderr)
-    # `kill` and a closed terminal end as Ctrl-C does: workers stop, half-written files go. Under nohup they go on.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-    sys.exit(run(sys.argv[1:]))
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code. ``--debug`` anywhere shows tracebacks."""
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"]
+    interrupts.run()
     try:
         result = app(args=words, standalone_mode=False, prog_name="netdyno")
-    except TyperException as error:
-        message = getattr(error, "format_message", error.__str__)()
-        return _fail(f"{message} (see netdyno --help)", InputError.exit_code, words, {})
-    except NetdynoError as error:
-        if debug:
-            traceback.print_exc()
-        return _fail(str(error), error.exit_code, words, error.context())
     except (KeyboardInterrupt, EOFError, typer.Abort):
         return _interrupted(words)
+    except SystemExit as error:
+        if error.code != 1 or error.__context__ is None:
+            raise
+        # typer takes every pipe that breaks for standard output, which has an exit code of its own here.
+        return _internal(error.__context__, words)
     except Exception as error:
+        if interrupts.asked:  # a library that is interrupted as it is imported may say something else
+            return _interrupted(words)
         if debug:
             traceback.print_exc()
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        return _fail(f"our own fault: {text}; --debug shows where", OUR_FAULT, words, {})
+        return _explain(error, words)
     # typer turns Ctrl-C into an exit code of its own accord.
     if result == INTERRUPTED:
         return _interrupted(words)
     return result if isinstance(result, int) else 0
 
 
+def _explain(error: Exception, words: Sequence[str]) -> int:
+    """One line for whatever ended a command, and its exit code."""
+    if isinstance(error, TyperException):
+        message = getattr(error, "format_message", error.__str__)()
+        return _fail(f"{message} (see netdyno --help)", InputError.exit_code, words, {})
+    if isinstance(error, NetdynoError):
+        return _fail(str(error), error.exit_code, words, error.context())
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}the disk is full", InputError.exit_code, words, {})
+    return _internal(error, words)
+
+
+def _internal(error: BaseException, words: Sequence[str]) -> int:
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return _fail(f"internal error: {text}; --debug shows where", INTERNAL_ERROR, words, {})
+
+
 def _interrupted(words: Sequence[str]) -> int:
-    message = "interrupted"
-    if RESUMABLE.intersection(words[:1]):
-        message += "; the same command goes on where it stopped"
+    interrupts.tell()
+    message = "; ".join(filter(None, ("interrupted", take_promise())))
     return _fail(message, INTERRUPTED, words, {})
 
 
 def _fail(message: str, code: int, words: Sequence[str], context: dict[str, Any]) -> int:
-    line = " ".join(message.split()) or "no reason given"
-    sys.stderr.write(f"netdyno: {line}\n")
+    line = one_line(message) or "no reason given"
+    say(f"netdyno: {line}")
     if "--json" in words:
-        document = {"error": {"message": line, "exit_code": code, **context}}
-        sys.stdout.write(json.dumps(document) + os.linesep)
+        with suppress(InputError):  # standard output cannot be written; the exit code tells
+            emit({"error": {"message": line, "exit_code": code, **context}})
     return code

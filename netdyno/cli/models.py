@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdyno.cli.console import emit, print_table, progress, say
+from netdyno.cli.feeding import Choices, choose, print_inputs
+from netdyno.cli.resuming import resumable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from netdyno.base.artifact import Artifact
     from netdyno.devices import Settings
     from netdyno.profiler.measure import Method
@@ -19,20 +24,11 @@ if TYPE_CHECKING:
 SHOWN = 15
 
 
-def read(path: Path, shapes: list[str]) -> Artifact:
-    """A model file with the input shapes that the user gives."""
-    from netdyno.base.artifact import TensorSpec
-    from netdyno.base.errors import InputError
-    from netdyno.base.units import parse_shape
+def read(paths: Sequence[Path], choices: Choices) -> list[Artifact]:
+    """Model files with what the user says of their inputs."""
     from netdyno.exporters.read import read_model
 
-    specs = []
-    for text in shapes:
-        name, shape = parse_shape(text)
-        if name is None:
-            raise InputError(f"--input-shape {text}: name the input, as in input:{text}")
-        specs.append(TensorSpec(name, shape))
-    return replace(read_model(path), inputs=tuple(specs))
+    return choose([read_model(path) for path in paths], choices)
 
 
 def profile_one(
@@ -45,20 +41,25 @@ def profile_one(
     as_json: bool,
 ) -> None:
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
-    from netdyno.base.files import write_atomic
+    from netdyno.base.deadline import SPARE_S, within
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
+    budget_s = None if method.budget_s is None else method.budget_s + SPARE_S
     if operators:  # half of the budget is for them
         method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
-    with progress() as tell:
+    device.prepare()
+    device.hold()  # waiting for another user is no part of the budget
+    with progress() as tell, within(budget_s):
         whole = profile_model(artifact, device, settings, method, tell)
         parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
+    fed = device.inputs_of(artifact)
     document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(whole)}
+    document["inputs"] = [asdict(own) for own in fed]
     if parts is not None:
         document |= asdict(parts)
     if out is not None:
-        model_table(artifact, device, settings, whole, parts).save(out)
-        write_atomic(out / f"{artifact.name}.json", json.dumps(document, indent=2) + "\n")
+        report = {f"{artifact.name}.json": (json.dumps(document, indent=2) + "\n").encode()}
+        model_table(artifact, device, settings, whole, parts).save(out, report)
         say(f"{artifact.name} -> {out}")
     if why_not:
         say(f"no operators: {why_not}")
@@ -66,6 +67,7 @@ def profile_one(
         emit(document)
         return
     _print_whole(artifact, device, whole)
+    print_inputs({artifact.name: fed})
     if parts is not None:
         _print_operators(parts)
 
@@ -107,9 +109,18 @@ def _print_operators(report: OperatorsReport) -> None:
 
 
 def compare(
-    artifacts: list[Artifact], device: Any, settings: Settings, method: Method, out: Path | None, as_json: bool
+    artifacts: list[Artifact],
+    device: Any,
+    settings: Settings,
+    method: Method,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
 ) -> None:
-    """Measure models in the same shuffled rounds, and say which really differ from the first."""
+    """Measure models in the same shuffled rounds, and say which really differ from the first.
+
+    With ``out`` the readings are kept there as they are made, and the same command goes on from them.
+    """
     from netdyno.base.errors import InputError, MeasurementInvalid
     from netdyno.base.units import format_ms
     from netdyno.profiler.compare import compare_rows
@@ -121,9 +132,10 @@ def compare(
         names = [f"{artifact.name}.{artifact.format}" for artifact in artifacts]
     if len(set(names)) < len(names):
         names = [f"{number}: {name}" for number, name in enumerate(names, start=1)]
-    with progress() as tell:
+    with nullcontext() if out is None else resumable(fresh=fresh), progress() as tell:
         table = profile_artifacts(
-            dict(zip(names, artifacts, strict=True)), Profiling(device, settings, method, progress=tell)
+            dict(zip(names, artifacts, strict=True)),
+            Profiling(device, settings, method, out, fresh, progress=tell),
         )
     if out is not None:
         table.save(out)
@@ -135,6 +147,8 @@ def compare(
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")
         verdicts = [asdict(c) | {"change": c.fraction, "real": c.significant} for c in changes]
+        for told, artifact in zip(rows, artifacts, strict=True):
+            told["inputs"] = [asdict(own) for own in device.inputs_of(artifact)]
         emit({"models": rows, "changes": verdicts})
         return
     cells = []
@@ -142,6 +156,7 @@ def compare(
         low, high = (format(float(row[end]), ".4g") for end in ("latency_ms_low", "latency_ms_high"))
         cells.append((str(name), format_ms(float(row["latency_ms"])), f"[{low}, {high}]", str(row["samples"])))
     print_table(("model", "median", "95 % interval", "samples"), cells)
+    print_inputs({name: device.inputs_of(artifact) for name, artifact in zip(names, artifacts, strict=True)})
     for change in changes:
         verdict = f"{change.fraction:+.1%}" if change.significant else "no difference beyond chance"
         say(f"{change.layer} against {names[0]}: {verdict} (p = {change.p:.2g})")

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from netdyno.cli.console import Json, emit, say
+from netdyno.cli.options import RUN, argument
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, as search, demo and cascade write it.")],
+    run: Annotated[Path, argument(RUN, "A run's folder, as search, demo and cascade write it.")],
     as_json: Json = False,
 ) -> None:
     """Write a run's report: one page that works offline."""

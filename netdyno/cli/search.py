@@ -4,43 +4,91 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdyno.cli.console import Data, Json, emit, print_table, progress, say
+from netdyno.base.ranges import EVALUATIONS, SEED
+from netdyno.cli.console import Json, emit, print_table, progress, say
+from netdyno.cli.options import (
+    DATA,
+    DURATION,
+    FOLDER,
+    RUN,
+    SPACE,
+    TABLE,
+    Choice,
+    Form,
+    InputOr,
+    argument,
+    option,
+    whole,
+)
+from netdyno.cli.resuming import resumable
 
 if TYPE_CHECKING:
     from netdyno.nas.search.front import Front
     from netdyno.nas.space import Population, Space
 
 
+def _methods() -> Iterable[str]:
+    from netdyno.nas.search import SEARCHERS
+    from netdyno.nas.search.differentiable import FORMULATIONS
+
+    return [*SEARCHERS.names(), *FORMULATIONS.names()]
+
+
+def _objectives() -> Iterable[str]:
+    from netdyno.targets import COSTS, NAMES
+
+    return [*NAMES, *COSTS.values(), "accuracy_pct"]
+
+
+def _limit(text: str) -> str:
+    from netdyno.targets import split_constraint
+
+    split_constraint(text)
+    return text
+
+
+ACCURACY = InputOr("ACCURACY", "supernet or predictor", file=True, word="train", more=True)
+LIMIT = Form("LIMIT", r"\s*\w+\s*[<>]=.+", "latency_ms<=30 or accuracy>=75", _limit)
+METHOD = Choice("METHOD", "search method", _methods)
+OBJECTIVE = Choice("OBJECTIVE", "objective", _objectives)
+SETTING = Form("NAME=VALUE", r"(?s)[A-Za-z_]\w*=.+", "--set population=200")
+
+
 def search(
-    space: Annotated[str, typer.Argument(help="A space, e.g. ofa-mobilenetv3:width=1.2,resolutions=160/192/224.")],
-    out: Annotated[Path, typer.Option(help="Folder for the run.")],
-    table: Annotated[Path | None, typer.Option(help="Lookup table for latency, memory, energy, power.")] = None,
+    space: Annotated[str, argument(SPACE, "A space, e.g. ofa-mobilenetv3:width=1.2,resolutions=160/192/224.")],
+    out: Annotated[Path, option(FOLDER, "Folder for the run.")],
+    table: Annotated[Path | None, option(TABLE, "Lookup table for latency, memory, energy, power.")] = None,
     accuracy: Annotated[
         Path | None,
-        typer.Option(help="A trained supernet's folder, a published predictor (.pth), or train:steps=400."),
+        option(ACCURACY, "A trained supernet's folder, a published predictor (.pth), or train:steps=400."),
     ] = None,
     objective: Annotated[
-        list[str] | None, typer.Option(help="accuracy, latency, memory, energy, macs, params, …; repeatable.")
+        list[str] | None, option(OBJECTIVE, "accuracy, latency, memory, energy, macs, params, …; repeatable.")
     ] = None,
     constraint: Annotated[
-        list[str] | None, typer.Option(help="A limit such as 'latency_ms<=30' or 'accuracy>=75'; repeatable.")
+        list[str] | None, option(LIMIT, "A limit such as 'latency_ms<=30' or 'accuracy>=75'; repeatable.")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="ofa2, ofa, linas, single-path, sms-emoa, motpe, …; any other name lists all.")
+        str, option(METHOD, "ofa2, ofa, linas, single-path, sms-emoa, motpe, …; any other name lists all.")
     ] = "ofa2",
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="A setting of the method, e.g. population=200; repeatable.")
+        list[str] | None, option(SETTING, "A setting of the method, e.g. population=200; repeatable.", "--set")
     ] = None,
-    start: Annotated[Path | None, typer.Option(help="A run whose front this search begins with.")] = None,
-    data: Data = "digits",
-    evaluations: Annotated[int, typer.Option(min=1, help="Architectures to evaluate.")] = 100_000,
-    budget: Annotated[str, typer.Option(help="Time for it, e.g. 10min; by default as long as it takes.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the search.")] = 0,
+    start: Annotated[Path | None, option(RUN, "A run whose front this search begins with.")] = None,
+    data: Annotated[str, option(DATA, "Data set: digits, mnist:FOLDER or cifar10:FOLDER.")] = "digits",
+    evaluations: Annotated[
+        int | None, option(whole(EVALUATIONS), "Architectures to evaluate; default: 100,000.")
+    ] = None,
+    budget: Annotated[
+        float | None, option(DURATION, "Time for it, e.g. 10min; default: as long as it takes.")
+    ] = None,
+    seed: Annotated[int, option(whole(SEED), "Of the search.")] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what an earlier search left in the folder.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -48,32 +96,29 @@ def search(
 
     Differentiable methods (single-path, multi-path-gumbel, …) train one network under a latency limit instead.
     """
-    from netdyno.base.errors import InputError, UnknownName
+    from netdyno.base.errors import InputError
     from netdyno.base.files import require_writable
-    from netdyno.base.units import parse_duration
-    from netdyno.nas.search import SEARCHERS, find_searcher
+    from netdyno.nas.search import find_searcher
     from netdyno.nas.search import search as run_search
     from netdyno.nas.search.differentiable import FORMULATIONS
     from netdyno.nas.space import parse_space
-    from netdyno.runs import JOURNAL, NETWORKS, write_run
+    from netdyno.runs import JOURNAL, NETWORKS, forget_search, write_run
     from netdyno.targets import Targets, split_constraint, trains
 
     chosen = parse_space(space)
     names = objective or ["latency", "accuracy"]
     limits = constraint or []
-    limit_s = parse_duration(budget) if budget else math.inf
+    limit_s = math.inf if budget is None else budget
     options = _settings(setting or [])
     if method in FORMULATIONS.names():
         chosen_too = {"--accuracy": accuracy, "--start": start, "--objective": objective, "--budget": budget}
-        for name, given in chosen_too.items():
+        for name, given in {**chosen_too, "--evaluations": evaluations}.items():
             if given:
                 raise InputError(f"{method} trains what it finds, in --set steps=N: leave {name} out")
         if table is None:
             raise InputError(f"{method} needs --table")
         _descend(chosen, method, table, out, data, limits, options, seed, fresh, as_json)
         return
-    if method not in SEARCHERS.names():
-        raise UnknownName("search method", method, [*SEARCHERS.names(), *FORMULATIONS.names()])
     find_searcher(method, options)
     asked = Targets(chosen, table, accuracy, seed)
     for name in [*names, *(split_constraint(text)[0] for text in limits)]:
@@ -81,24 +126,26 @@ def search(
     first = None if start is None else _front_of(start, chosen)
     require_writable(out)
     if fresh:
-        for path in out.glob(f"{JOURNAL}*"):
-            path.unlink()
+        forget_search(out)
     with progress() as tell:
         targets = Targets(chosen, table, accuracy, seed, tell, data, out / NETWORKS)
-        front = run_search(
-            chosen,
-            [targets.objective(name) for name in names],
-            method,
-            evaluations,
-            seed,
-            tell,
-            constraints=[targets.constraint(text) for text in limits],
-            start=first,
-            journal=out / JOURNAL,
-            identity={**targets.identity(), "start": None if first is None else first.tolist()},
-            limit_s=limit_s,
-            **options,
-        )
+        objectives = [targets.objective(name) for name in names]
+        constraints = [targets.constraint(text) for text in limits]
+        with resumable(fresh=fresh):
+            front = run_search(
+                chosen,
+                objectives,
+                method,
+                evaluations or 100_000,
+                seed,
+                tell,
+                constraints=constraints,
+                start=first,
+                journal=out / JOURNAL,
+                identity={**targets.identity(), "start": None if first is None else first.tolist()},
+                limit_s=limit_s,
+                **options,
+            )
     descriptor: dict[str, Any] = {
         "method": method,
         "settings": options,
@@ -158,7 +205,7 @@ def _descend(
     from netdyno.tuning import run_tuning
 
     run = run_tuning if "tune" in options else run_descent
-    with progress() as tell:
+    with resumable(fresh=fresh), progress() as tell:
         task = make_task(space, method, table, data=data, constraints=limits, seed=seed)
         found = run(task, out, options, fresh=fresh, progress=tell)
     say(f"{found.metric} {found.cost:.4g}, {found.accuracy_pct:.1f} % on {data}'s validation images -> {out}")

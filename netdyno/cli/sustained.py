@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netdyno.cli.console import emit, print_table, progress, say
+from netdyno.cli.feeding import print_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,10 +37,12 @@ def profile_sustained(
             _save(points, out / f"{artifact.name}-sustained.csv")
     report = summarize(points)
     if as_json:
-        about = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id}
+        about: dict[str, Any] = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id}
+        about["inputs"] = [asdict(own) for own in device.inputs_of(artifact)]
         emit({**about, **asdict(report), "points": [asdict(point) for point in points]})
         return
     _print(artifact, device, report, points)
+    print_inputs({artifact.name: device.inputs_of(artifact)})
 
 
 def _save(points: Sequence[Point], path: Path) -> None:

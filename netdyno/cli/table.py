@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netdyno.cli.console import Json, emit, print_table, say
+from netdyno.cli.console import DEEPEST, Json, emit, print_table, say
+from netdyno.cli.options import FILE, FOLDER, ROWS, TABLE, TEXT, Choice, Form, Input, argument, option
 
 if TYPE_CHECKING:
     from netdyno.profiler.compare import Comparison
@@ -23,13 +25,38 @@ FORMATS_HELP = (
 MOST_LINES = 20
 SHOWN = ("latency_ms", "latency_ms_low", "latency_ms_high", "memory_bytes", "samples")
 
-Table = Annotated[Path, typer.Argument(help="A table's folder.")]
+
+def _read() -> Iterable[str]:
+    from netdyno.profiler.formats import FORMATS
+
+    return FORMATS.names()
+
+
+def _written() -> Iterable[str]:
+    from netdyno.profiler.formats import WRITERS
+
+    return WRITERS.names()
+
+
+def _limit(text: str) -> str:
+    from netdyno.profiler.compare import parse_limit
+
+    parse_limit(text)
+    return text
+
+
+TABLES = Input("FOLDER", "folder")
+LIMIT = Form("METRIC:PCT", r"(?s)\w+:.+", DEFAULT_LIMIT, _limit)
+READ = Choice("FORMAT", "table format", _read)
+WRITTEN = Choice("FORMAT", "table format to write", _written)
+PUBLISHED = Choice("NAME", "published table", lambda: ("ofa-note10",))
+Table = Annotated[Path, argument(TABLE, "A table's folder.")]
 
 
 @app.command()
 def show(
     path: Table,
-    rows: Annotated[int, typer.Option(help="How many of the slowest layers to list.")] = 15,
+    rows: Annotated[int, option(ROWS, "How many of the slowest layers to list.")] = 15,
     as_json: Json = False,
 ) -> None:
     """Show a table's conditions and its slowest layers."""
@@ -39,7 +66,8 @@ def show(
     table = load_table(path)
     if as_json:
         layers, networks = (rows.reset_index().to_dict("records") for rows in (table.layers, table.networks))
-        emit({"name": table.name, "conditions": table.conditions, "layers": layers, "networks": networks})
+        known = {"name": table.name, "edited": table.edited, "conditions": table.conditions}
+        emit(known | {"layers": layers, "networks": networks})
         return
     say(f"{table.name}: {len(table.layers)} layers, {len(table.networks)} networks")
     for name, value in table.conditions.items():
@@ -58,12 +86,12 @@ def show(
 @app.command()
 def check(
     path: Table,
-    against: Annotated[Path | None, typer.Option(help="A baseline's folder: fail on what became worse.")] = None,
+    against: Annotated[Path | None, option(TABLE, "A baseline's folder: fail on what became worse.")] = None,
     fail_on: Annotated[
-        list[str] | None, typer.Option(help=f"METRIC:PCT, how much worse is too much; default {DEFAULT_LIMIT}.")
+        list[str] | None, option(LIMIT, f"METRIC:PCT, how much worse is too much; default {DEFAULT_LIMIT}.")
     ] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write a summary for a pull request here.")] = None,
-    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML for a build server here.")] = None,
+    markdown: Annotated[Path | None, option(FILE, "Write a summary for a pull request here.")] = None,
+    junit: Annotated[Path | None, option(FILE, "Write JUnit XML for a build server here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Check that a table holds only what a measurement gives, and is no worse than a baseline; exit code 1 if not."""
@@ -76,7 +104,7 @@ def check(
         raise InputError("--fail-on, --markdown and --junit need a baseline: --against TABLE")
     table = load_table(path)
     problems = [*table.problems(), *_uncovered(table)]
-    document: dict[str, Any] = {"table": str(path), "problems": problems}
+    document: dict[str, Any] = {"table": str(path), "edited": table.edited, "problems": problems}
     lines = list(problems)
     if against is not None:
         limits = [parse_limit(text) for text in fail_on or [DEFAULT_LIMIT]]
@@ -108,8 +136,8 @@ def check(
 @app.command()
 def diff(
     path: Table,
-    baseline: Annotated[Path, typer.Argument(help="The table to compare with.")],
-    rows: Annotated[int, typer.Option(min=0, help="How many of the largest changes to list.")] = 15,
+    baseline: Annotated[Path, argument(TABLE, "The table to compare with.")],
+    rows: Annotated[int, option(ROWS, "How many of the largest changes to list.")] = 15,
     as_json: Json = False,
 ) -> None:
     """Show which layers' costs differ between two tables beyond chance, the largest change first."""
@@ -163,7 +191,7 @@ def _change(change: Any) -> dict[str, Any]:
 
 @app.command("list")
 def list_tables(
-    folder: Annotated[Path | None, typer.Argument(help="Where to look; default: the tables that ship.")] = None,
+    folder: Annotated[Path | None, argument(TABLES, "Where to look; default: the tables that ship.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the tables in a folder, or those that ship with netdyno."""
@@ -172,7 +200,8 @@ def list_tables(
     root = folder or shipped_tables()
     found = [(path.parent, load_table(path.parent)) for path in sorted(root.glob(f"*/{DESCRIPTOR}"))]
     if as_json:
-        emit({"tables": [{"path": str(p), "name": t.name, "layers": len(t.layers)} for p, t in found]})
+        known = [{"path": str(p), "name": t.name, "layers": len(t.layers), "edited": t.edited} for p, t in found]
+        emit({"tables": known})
         return
     say(f"{len(found)} tables in {root}")
     if found:
@@ -181,18 +210,22 @@ def list_tables(
 
 @app.command("import")
 def import_command(
-    path: Annotated[Path, typer.Argument(help="A file or folder of that format.")],
-    format: Annotated[str, typer.Option(help=FORMATS_HELP)],
-    out: Annotated[Path, typer.Option(help="Folder for the table.")],
-    device: Annotated[str, typer.Option(help="Which of the file's devices, if it has several.")] = "",
-    runtime: Annotated[str, typer.Option(help="Which of the file's runtimes.")] = "",
-    precision: Annotated[str, typer.Option(help="Which of the file's precisions.")] = "",
+    path: Annotated[Path, argument(Input("PATH", "file or folder", file=True), "A file or folder of that format.")],
+    format: Annotated[str, option(READ, FORMATS_HELP)],
+    out: Annotated[Path, option(FOLDER, "Folder for the table.")],
+    device: Annotated[str | None, option(TEXT, "Which of the file's devices, if it has several.")] = None,
+    runtime: Annotated[str | None, option(TEXT, "Which of the file's runtimes.")] = None,
+    precision: Annotated[str | None, option(TEXT, "Which of the file's precisions.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Even if the folder's table was measured.")] = False,
     as_json: Json = False,
 ) -> None:
     """Turn another project's table, or a profile of a whole model, into a table of ours."""
-    from netdyno.profiler.formats import Choice, import_table
+    from netdyno.profiler.formats import Choice as Chosen
+    from netdyno.profiler.formats import import_table
 
-    table = import_table(path, format, Choice(device, runtime, precision))
+    if not replace:
+        _require_unmeasured(out, "--replace it")
+    table = import_table(path, format, Chosen(device or "", runtime or "", precision or ""))
     table.check()
     table.save(out)
     refused = int((table.layers["valid"] == 0).sum() + (table.networks["valid"] == 0).sum())
@@ -200,15 +233,18 @@ def import_command(
     say(f"{counts['layers']} layers, {counts['networks']} networks -> {out}")
     if refused:
         say(f"{refused} of them are no measurements and not valid: their rows say why")
+    left_out = [str(line) for line in table.conditions.get("left_out", [])]
+    for line in left_out:
+        say(f"left out: {line}")
     if as_json:
-        emit({"table": str(out), "name": table.name, **counts})
+        emit({"table": str(out), "name": table.name, **counts, "left_out": left_out})
 
 
 @app.command()
 def export(
     path: Table,
-    format: Annotated[str, typer.Option(help="ofa-yaml, tfnas-csv.")],
-    out: Annotated[Path, typer.Option(help="Folder for the files.")],
+    format: Annotated[str, option(WRITTEN, "ofa-yaml, tfnas-csv.")],
+    out: Annotated[Path, option(FOLDER, "Folder for the files.")],
     as_json: Json = False,
 ) -> None:
     """Write a table in another project's format."""
@@ -223,14 +259,15 @@ def export(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="ofa-note10: Once-for-All's published Samsung Note10 tables.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for the table; default: NAME here.")] = None,
+    name: Annotated[str, argument(PUBLISHED, "ofa-note10: Once-for-All's published Samsung Note10 tables.")],
+    out: Annotated[Path | None, option(FOLDER, "Folder for the table; default: NAME here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Download a published table, check it against its known digest, and import it."""
     from netdyno.base.files import require_writable
     from netdyno.profiler.formats.fetch import fetch_table
 
+    _require_unmeasured(out or Path(name), "move it away")
     folder = require_writable(out or Path(name))
     table = fetch_table(name)
     table.save(folder)
@@ -239,9 +276,22 @@ def fetch(
         emit({"table": str(folder), "name": table.name, "layers": len(table.layers)})
 
 
-def _flat(value: Any) -> str:
+def _require_unmeasured(folder: Path, remedy: str) -> None:
+    """Keep measured tables from being replaced by accident."""
+    from netdyno.base.errors import InputError
+    from netdyno.profiler.table import is_measured
+
+    if is_measured(folder):
+        raise InputError(f"{folder}: holds a table that was measured; choose another --out, or {remedy}")
+
+
+def _flat(value: Any, depth: int = 0) -> str:
+    if depth > DEEPEST:
+        return "…"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_flat(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_flat(item, depth + 1)}" for key, item in value.items())
+    if isinstance(value, list):
+        return f"[{', '.join(_flat(item, depth + 1) for item in value)}]"
     return str(value)
 
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from netdyno.cli.console import Data, Json, emit, progress, say
+from netdyno.base.ranges import SEED, STEPS, TRAINING_BATCH
+from netdyno.cli.console import Json, emit, progress, say
+from netdyno.cli.options import DATA, FOLDER, SPACE, argument, option, whole
 
 
 def train(
-    space: Annotated[str, typer.Argument(help="A space, e.g. ofa-mobilenetv3:width=0.25,resolutions=48/56/64.")],
-    out: Annotated[Path, typer.Option(help="Folder for the supernet.")],
-    data: Data = "digits",
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 400,
-    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 64,
-    seed: Annotated[int, typer.Option(help="Of weights, subnets and batches.")] = 0,
+    space: Annotated[str, argument(SPACE, "A space, e.g. ofa-mobilenetv3:width=0.25,resolutions=48/56/64.")],
+    out: Annotated[Path, option(FOLDER, "Folder for the supernet.")],
+    data: Annotated[str, option(DATA, "Data set: digits, mnist:FOLDER or cifar10:FOLDER.")] = "digits",
+    steps: Annotated[int, option(whole(STEPS), "Optimiser steps.")] = 400,
+    batch: Annotated[int, option(whole(TRAINING_BATCH), "Images a step.")] = 64,
+    seed: Annotated[int, option(whole(SEED), "Of weights, subnets and batches.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Train a supernet by sampling subnets."""
-    from netdyno.base.files import require_replaceable, require_writable
+    from netdyno.base.files import require_writable
+    from netdyno.base.folders import require_replaceable
     from netdyno.base.registry import require
     from netdyno.nas.data import load_data
     from netdyno.nas.space import parse_space

@@ -8,10 +8,11 @@ import pandas as pd
 
 from netdyno.base.errors import InputError
 from netdyno.base.registry import require
+from netdyno.base.result import reading
 from netdyno.base.rows import read_rows
 from netdyno.nas.adaptive.execution import METRICS
 from netdyno.report.page import write_page
-from netdyno.runs import CASCADES, MEMBERS, REPORT, THRESHOLDS, read_numbers
+from netdyno.runs import CASCADES, MEMBERS, REPORT, THRESHOLDS, cascade_parts, read_numbers
 
 ANSWERS = ("val_answered_pct", "test_answered_pct")
 
@@ -26,10 +27,13 @@ def write_cascade(folder: Path) -> Path:
     require("plotly.offline", extra="report", purpose="a report")
     from netdyno.report import figures
 
-    metric = _metric(folder / CASCADES)
-    course = read_numbers(folder / CASCADES, ("evaluation", "error_pct", metric))
-    members = read_numbers(folder / MEMBERS, ("error_pct", metric, *ANSWERS, "threshold"), ("genes",))
-    others = read_numbers(folder / THRESHOLDS, ("error_pct", metric))
+    with reading(folder):
+        parts = cascade_parts(folder)
+        metric = _metric(parts.path(CASCADES) or folder / CASCADES)
+        course = read_numbers(parts.path(CASCADES), ("evaluation", "error_pct", metric))
+        members = read_numbers(parts.path(MEMBERS), ("error_pct", metric, *ANSWERS, "threshold"), ("genes",))
+        others = read_numbers(parts.path(THRESHOLDS), ("error_pct", metric))
+    parts.tell()
     if not (len(course) and len(members) and len(others)):
         raise InputError(f"{folder}: a cascade was begun there, and not shipped yet")
     axis, correct = figures.axis_of(metric), figures.axis_of("error_pct")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from netdyno.profiler.compare import Change, Comparison, Limit
 
 MOST_ROWS = 50
-_UNPRINTABLE = {code: "�" for code in range(32) if code not in (9, 10, 13)}
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters outside XML 1.0's production of Char."""
 
 
 def markdown(name: str, comparison: Comparison, limits: Sequence[Limit], problems: Sequence[str]) -> str:
@@ -23,7 +25,7 @@ def markdown(name: str, comparison: Comparison, limits: Sequence[Limit], problem
         lines.append("")
     lines += [f"- {_cell(problem)}" for problem in problems[:MOST_ROWS]]
     lines += [f"- no longer in the table: `{_cell(layer)}`" for layer in comparison.missing[:MOST_ROWS]]
-    lines += [f"- differing conditions: {', '.join(comparison.conditions)}"] if comparison.conditions else []
+    lines += [f"- differing conditions: {_cell(', '.join(comparison.conditions))}"] if comparison.conditions else []
     lines.append(f"- {len(comparison.changes)} costs compared, {len(comparison.added)} layers are new")
     return "\n".join(lines) + "\n"
 
@@ -61,4 +63,4 @@ def _cell(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Without the characters that XML cannot hold."""
-    return text.translate(_UNPRINTABLE)
+    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.errors import InputError
+from netdyno.base.ranges import SEED
 from netdyno.base.registry import Registry
 from netdyno.profiler.cost.cost import Cost, Floats, GeneSpace
 
@@ -24,6 +25,7 @@ def fit_cost(
         InputError: too few architectures, or not one positive, finite cost each.
     """
     fit = COST_MODELS.load(method)
+    SEED.check(seed)
     cost: Cost = fit(space, space.check(X), np.asarray(y, np.float64), seed=seed, name=name)
     return cost
 

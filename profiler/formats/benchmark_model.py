@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from netdyno.base.errors import InputError
-from netdyno.devices.android.benchmark_log import Log, Row, Summary, parse_log, parse_operators
-from netdyno.devices.android.benchmark_proto import parse_profile
+from netdyno.devices.android.benchmark_log import Log, Row, Summary, count_runs, parse_log, parse_operators
+from netdyno.devices.android.benchmark_proto import parse_profile, unread
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.formats.content import read_content
-from netdyno.profiler.formats.rows import OperatorReading, latency_row, operator_rows
+from netdyno.profiler.formats.content import decode, read_content
+from netdyno.profiler.formats.rows import OperatorReading, latency_row, left_out, operator_rows
 from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.table import LookupTable, make_rows
 
@@ -27,24 +27,48 @@ def read_benchmark_model(path: Path, choice: Choice) -> LookupTable:
     """
     choice.forbid(path)
     content = read_content(path)
-    conditions = {"format": "benchmark-model", "runtime": "litert"}
     try:
-        text = content.decode()
+        text = decode(content)
     except UnicodeDecodeError:
         text = ""
     try:
         if "node type" not in text and "Inference" not in text:
-            found = parse_profile(content)
-            layers = operator_rows(path, _readings(found.main or found.internal))
-            return LookupTable(path.stem, conditions, make_rows("layer", layers))
-        rows, log = parse_operators(text).main, parse_log(text)
+            operators, log, others = parse_profile(content), None, list(unread(content))
+            rows = operators.main or operators.internal
+        else:
+            operators, log, others = parse_operators(text), parse_log(text), list(_unread(text))
+            rows = operators.main
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    networks = dict(_network(path, log))
+    networks = dict(_network(path, log)) if log else {}
     if not rows and not networks:
         raise InputError(f"{path}: no figures of benchmark_model")
+    if operators.internal and rows is not operators.internal:
+        others.append(f"{len(operators.internal)} operators inside of delegates' rows")
     layers = operator_rows(path, _readings(rows)) if rows else {}
+    conditions = {"format": "benchmark-model", "runtime": "litert", **left_out(others)}
     return LookupTable(path.stem, conditions, make_rows("layer", layers), make_rows("genes", networks))
+
+
+def _unread(text: str) -> Iterator[str]:
+    """What a log tells besides its operators in run order and how long an inference takes.
+
+    Raises:
+        ValueError: it is of several runs, whose figures would be mixed.
+    """
+    runs = count_runs(text)
+    if runs > 1:
+        raise ValueError(f"holds {runs} runs of benchmark_model; import them one by one")
+    parts = {
+        "Benchmark Initialization": "the operators of the initialisation",
+        "Init:": "the time to load and the first inference's",
+        "emory footprint": "the memory footprint",
+        " min=": "the shortest and the longest inference, and others' spread",
+        "mem KB": "memory of each operator",
+    }
+    yield from (what for sign, what in parts.items() if sign in text)
+    if "Subgraph" in text:
+        yield "the operators of other subgraphs"
 
 
 def _readings(rows: Iterable[Row]) -> Iterable[OperatorReading]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ LARGEST_NUMBER = 1e12
 """In a file's own unit: ms would be decades, and MB still are a number of bytes that 64 bits hold."""
 # Of all that YAML can say these files use text alone: no tags, no merging, and numbers are read here.
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks: what PowerShell redirects into a file begins with one."""
 
 
 def read_content(path: Path) -> bytes:
@@ -29,6 +33,15 @@ def read_content(path: Path) -> bytes:
     return read_bytes(path, LARGEST_FILE)
 
 
+def decode(content: bytes) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark, or in UTF-16 with one.
+
+    Raises:
+        UnicodeDecodeError: it is neither.
+    """
+    return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
+
+
 def read_decoded(path: Path) -> str:
     """A file's text.
 
@@ -36,7 +49,7 @@ def read_decoded(path: Path) -> str:
         InputError: it cannot be read, is larger than such files are, or is not UTF-8.
     """
     try:
-        return read_content(path).decode()
+        return decode(read_content(path))
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a UTF-8 text file") from error
 
@@ -45,30 +58,62 @@ def read_json(path: Path) -> Any:
     """A file's JSON value.
 
     Raises:
-        InputError: it cannot be read, is not JSON, or larger or more deeply nested than such files are.
+        InputError: it cannot be read, is not JSON, larger or more deeply nested than such files are, or an object in
+            it has two values of one name.
     """
-    return parse_json(read_content(path), str(path))
+    return parse_json(read_decoded(path).encode(), str(path), unique=True)
+
+
+def _repeated(names: Iterable[str]) -> str:
+    return Counter(names).most_common(1)[0][0][:80]
 
 
 def read_yaml(path: Path, deepest: int) -> dict[str, Any]:
     """A YAML file's mapping, all its leaves text.
 
     Raises:
-        InputError: it cannot be read, is not YAML, no mapping of names, aliased, or nested deeper than ``deepest``.
+        InputError: it cannot be read, is not YAML, no mapping of names, aliased, nested deeper than ``deepest``, or
+            two values in it have one name.
     """
     text = read_decoded(path)
     try:
-        depth = 0
-        for number, event in enumerate(yaml.parse(text, Loader=_LOADER)):  # its loader crashes on very deep files
-            if number > MOST_EVENTS:
-                raise InputError(f"{path}: holds more than {MOST_EVENTS} values, which no such file does")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > deepest or isinstance(event, yaml.AliasEvent):
-                raise InputError(f"{path}: nested too deeply for such a file, or aliased")
-        content = yaml.load(text, Loader=_LOADER)  # noqa: S506
+        content = _build(path, yaml.parse(text, Loader=_LOADER), deepest)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from error
     return as_mapping(path, content, "the file")
+
+
+def _build(path: Path, events: Iterable[yaml.Event], deepest: int) -> Any:
+    """The value of one document, built from its events: the library's loader takes the last of two equal keys."""
+    root: list[Any] = []
+    open_values: list[list[Any]] = [root]
+    """Items of the sequences, and keys and values by turns of the mappings, that are open, outermost first."""
+    for number, event in enumerate(events):
+        if number > MOST_EVENTS:
+            raise InputError(f"{path}: holds more than {MOST_EVENTS} values, which no such file does")
+        if isinstance(event, yaml.AliasEvent) or len(open_values) > deepest + 1:
+            raise InputError(f"{path}: nested too deeply for such a file, or aliased")
+        if isinstance(event, yaml.ScalarEvent):
+            open_values[-1].append(event.value)
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_values.append([])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            items = open_values.pop()
+            mapping = isinstance(event, yaml.MappingEndEvent)
+            open_values[-1].append(_mapping(path, items) if mapping else items)
+    if len(root) != 1:
+        raise ValueError(f"holds {len(root)} documents")
+    return root[0]
+
+
+def _mapping(path: Path, items: list[Any]) -> dict[str, Any]:
+    names, values = items[::2], items[1::2]
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: a name in it is no text")
+    found = dict(zip(names, values, strict=True))
+    if len(found) < len(names):
+        raise InputError(f"{path}: {_repeated(names)!r} stands there twice")
+    return found
 
 
 def as_mapping(path: Path, value: Any, what: str) -> dict[str, Any]:

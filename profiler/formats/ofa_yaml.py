@@ -2,6 +2,8 @@
 
 Each entry is a layer key with ``count``, ``mean`` and ``std`` in ms, measured within networks of that resolution, so
 that the same layer has a cost of its own in each file. Source: Cai et al. 2020, github.com/mit-han-lab/once-for-all.
+ProxylessNAS's tables, of the same authors, name blocks without ``se`` and ``hs`` and by the ratio of their expansion;
+their activations are ReLU6 and their ``Logits`` include the pooling.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from netdyno.base.errors import InputError
 from netdyno.base.files import write_atomic
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.content import read_yaml
+from netdyno.profiler.formats.rows import left_out, other_fields
 from netdyno.profiler.layers import Conv, GlobalPool, Layer, Linear, MBConv, Overhead, make_divisible
 from netdyno.profiler.statistics import NORMAL_95
 from netdyno.profiler.table import LookupTable, make_rows, parse_row
@@ -41,13 +44,26 @@ def read_ofa_yaml(path: Path, choice: Choice) -> LookupTable:
     if not files or len(sizes) < len(files):
         raise InputError(f"{path}: no Once-for-All tables here; they are named like 224_lookup_table.yaml")
     rows: dict[str, dict[str, Any]] = {}
+    others = _other_files(path, files)
     for file, size in sizes.items():
-        for key, entry in read_yaml(file, DEEPEST).items():
-            name = f"{_parse_key(file, key).key}@{int(size)}"
+        entries = read_yaml(file, DEEPEST)
+        proxyless = any(key.startswith("expanded_conv-") and "-se:" not in key for key in entries)
+        for key, entry in entries.items():
+            name = f"{_parse_key(file, key, proxyless=proxyless).key}@{int(size)}"
             _require_row(file, key, name)
+            if name in rows:
+                raise InputError(f"{file}: {key!r} is a layer that has a cost for {int(size)} px already", layer=key)
             rows[name] = _row(file, key, entry)
-    conditions = {"source": "mit-han-lab/once-for-all", "format": "ofa-yaml", "batch": 1}
+        others += other_fields((each for each in entries.values() if isinstance(each, dict)), _FIELDS)
+    conditions = {"source": "mit-han-lab/once-for-all", "format": "ofa-yaml", "batch": 1, **left_out(others)}
     return LookupTable(path.stem, conditions, make_rows("layer", rows))
+
+
+def _other_files(path: Path, files: list[Path]) -> list[str]:
+    """The files of a folder that are named like no table."""
+    if path in files:
+        return []
+    return [f"{each.name}: not named like a table" for each in sorted(path.iterdir()) if each not in files]
 
 
 def write_ofa_yaml(table: LookupTable, path: Path) -> list[Path]:
@@ -111,21 +127,32 @@ def _output(layer: Conv | MBConv) -> str:
 
 def _row(file: Path, key: str, entry: Any) -> dict[str, Any]:
     try:
-        count, mean, std = int(entry["count"]), float(entry["mean"]), float(entry["std"])
+        mean = float(entry["mean"])
+        told = "count" in entry or "std" in entry
+        count, std = (int(entry["count"]), float(entry["std"])) if told else (1, 0.0)
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{file}: {key!r} needs the numbers count, mean and std", layer=key) from error
     if not 1 <= count <= _LARGEST_COUNT or not all(math.isfinite(value) and value >= 0 for value in (mean, std)):
         raise InputError(f"{file}: {key!r}: no such measurement: {count} of {mean:g} ± {std:g} ms", layer=key)
+    if not told:
+        return {"latency_ms": mean, "method": "imported"}
     half = NORMAL_95 * std / math.sqrt(count)
     low, high = max(mean - half, 0.0), mean + half
     numbers = {"latency_ms": mean, "latency_ms_low": low, "latency_ms_high": high, "samples": count}
     return numbers | {"method": "imported"}
 
 
-def _parse_key(file: Path, key: str) -> Layer:
+def _parse_key(file: Path, key: str, *, proxyless: bool) -> Layer:
     """The layer of a key such as ``expanded_conv-input:112x112x24-output:56x56x32-expand:72-kernel:3-…``."""
     kind, *parts = key.rstrip(":").split("-")
     fields = dict(part.partition(":")[::2] for part in parts)
+    of_block = _PROXYLESS_FIELDS if proxyless else _BLOCK_FIELDS
+    known = {"input", "output", *(of_block if kind == "expanded_conv" else ())}
+    if len(fields) < len(parts) or not set(fields) <= known:
+        raise InputError(
+            f"{file}: not a Once-for-All layer: {key!r} (a field twice, or one that is not known)", layer=key
+        )
+    act = "relu" if proxyless else "h_swish"
     try:
         h, w, cin = _shape(fields["input"])
         if kind == "Logits":
@@ -133,15 +160,15 @@ def _parse_key(file: Path, key: str) -> Layer:
         _, _, cout = _shape(fields["output"])
         match kind:
             case "Conv":
-                return Conv(h, w, cin, cout, kernel=3, stride=2, norm=1, act="h_swish")
+                return Conv(h, w, cin, cout, kernel=3, stride=2, norm=1, act=act)
             case "Conv_1":
-                return Conv(h, w, cin, cout, kernel=1, stride=1, norm=1, act="h_swish")
+                return Conv(h, w, cin, cout, kernel=1, stride=1, norm=1, act=act)
             case "Conv_2":
-                return Conv(h, w, cin, cout, kernel=1, stride=1, norm=0, act="h_swish")
+                return Conv(h, w, cin, cout, kernel=1, stride=1, norm=0, act=act)
             case "AvgPool2D":
                 return GlobalPool(h, w, cin)
             case "expanded_conv":
-                return _block(h, w, cin, cout, {name: int(fields[name]) for name in _BLOCK_FIELDS})
+                return _block(h, w, cin, cout, {name: int(fields[name]) for name in of_block})
     except (KeyError, ValueError, OverflowError) as error:
         raise InputError(f"{file}: not a Once-for-All layer: {key!r} ({error})", layer=key) from error
     raise InputError(f"{file}: not a Once-for-All layer: {key!r} (kind {kind!r})", layer=key)
@@ -155,11 +182,14 @@ def _require_row(file: Path, key: str, name: str) -> None:
         raise InputError(f"{file}: not a Once-for-All layer: {key!r} ({error})", layer=key) from error
 
 
-_BLOCK_FIELDS = ("expand", "kernel", "stride", "idskip", "se", "hs")
+_PROXYLESS_FIELDS = ("expand", "kernel", "stride", "idskip")
+_BLOCK_FIELDS = (*_PROXYLESS_FIELDS, "se", "hs")
+_FIELDS = ("count", "mean", "std")
 
 
 def _block(h: int, w: int, cin: int, cout: int, numbers: dict[str, int]) -> MBConv:
-    mid = numbers["expand"]
+    proxyless = "se" not in numbers
+    mid = numbers["expand"] * (cin if proxyless else 1)
     return MBConv(
         h,
         w,
@@ -168,8 +198,8 @@ def _block(h: int, w: int, cin: int, cout: int, numbers: dict[str, int]) -> MBCo
         mid=mid,
         kernel=numbers["kernel"],
         stride=numbers["stride"],
-        act="h_swish" if numbers["hs"] else "relu",
-        se=make_divisible(mid // 4) if numbers["se"] else 0,
+        act="h_swish" if numbers.get("hs") else "relu",
+        se=make_divisible(mid // 4) if numbers.get("se") else 0,
         skip=numbers["idskip"],
     )
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from netdyno.base.errors import InputError
 from netdyno.profiler.layers import count_operators
+
+MOST_LINES = 20
+LONGEST_LINE = 400
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,18 @@ def operator_rows(path: Path, readings: Iterable[OperatorReading]) -> dict[str, 
     if not rows:
         raise InputError(f"{path}: no operator in this profile")
     return rows
+
+
+def left_out(lines: Iterable[str]) -> dict[str, Any]:
+    """What stands in a file and not in its table, a line each, for the table's conditions; nothing where all does."""
+    each = list(dict.fromkeys(lines))
+    rest = [f"and {len(each) - MOST_LINES} more"] if len(each) > MOST_LINES else []
+    return {"left_out": [line[:LONGEST_LINE] for line in each[:MOST_LINES]] + rest} if each else {}
+
+
+def other_fields(
+    entries: Iterable[Mapping[str, Any]], known: Collection[str], what: str = "of each entry:"
+) -> list[str]:
+    """A line that names the fields of a file's entries that no table of ours has; none where there are none."""
+    names = sorted({name for entry in entries for name in entry if name not in known})
+    return [f"{what} {', '.join(names)}"] if names else []

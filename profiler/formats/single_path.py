@@ -14,8 +14,8 @@ from typing import Any
 
 from netdyno.base.errors import InputError
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.formats.content import as_number, read_json
-from netdyno.profiler.formats.rows import latency_row
+from netdyno.profiler.formats.content import as_mapping, as_number, read_json
+from netdyno.profiler.formats.rows import latency_row, left_out
 from netdyno.profiler.layers import MBConv, Skip
 from netdyno.profiler.table import LookupTable, make_rows
 
@@ -63,13 +63,24 @@ def read_single_path_json(path: Path, choice: Choice) -> LookupTable:
         "format": "single-path-json",
         "batch": 1,
         "constant_ms": CONSTANT_MS,
+        **left_out(_left_out(content)),
     }
     return LookupTable(path.stem, conditions, make_rows("layer", rows))
 
 
+def _left_out(content: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Layers and options that the space has none of: what they are is said nowhere in the file."""
+    searched = {str(number): options for number, options in enumerate(searched_layers(), start=1)}
+    for number, options in content.items():
+        if number not in searched:
+            yield f"layer {number}: not one of the {len(searched)} that are searched"
+        else:
+            yield from (f"option {option} of layer {number}" for option in options if option not in searched[number])
+
+
 def _latency(path: Path, content: Any, number: str, option: str) -> float:
     try:
-        value = content[number][option]
-    except (KeyError, TypeError, IndexError) as error:
+        value = as_mapping(path, as_mapping(path, content, "the file")[number], f"layer {number}")[option]
+    except KeyError as error:
         raise InputError(f"{path}: not a Single-Path model: no layer {number} with option {option}") from error
     return as_number(path, value)

@@ -18,7 +18,7 @@ from netdyno.base.files import write_atomic
 from netdyno.base.rows import read_rows
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.content import as_number
-from netdyno.profiler.formats.rows import latency_row
+from netdyno.profiler.formats.rows import latency_row, left_out, other_fields
 from netdyno.profiler.layers import MBConv, Overhead, parse_layer
 from netdyno.profiler.table import LookupTable, RowName, make_rows, parse_row
 
@@ -40,24 +40,27 @@ def read_tfnas_csv(path: Path, choice: Choice) -> LookupTable:
     note = f"; {negative.total()} of its {len(lines)} rows are not positive and would be refused" if negative else ""
     device = choice.pick(path, "device", {line["device"] for line in lines}, note)
     rows: dict[str, dict[str, object]] = {}
-    constant = 0.0
-    for line in lines:
-        if line["device"] != device:
-            continue
+    constant: float | None = None
+    of_device = [line for line in lines if line["device"] == device]
+    for line in of_device:
         latency_ms = as_number(path, line["latency_ms"])
         if line["op_key"] == BASE:
+            if constant is not None or latency_ms < 0:
+                raise InputError(f"{path}: {BASE} of {device} stands there twice, or is negative")
             constant = latency_ms
             continue
         key = _layer(path, line["op_key"], as_number(path, line["mid_channels"] or 0)).key
         if key in rows:
             raise InputError(f"{path}: {line['op_key']} with {line['mid_channels']} channels stands there twice")
         rows[key] = latency_row(latency_ms)
+    others = [f"{len(lines) - len(of_device)} rows of other devices"] if len(of_device) < len(lines) else []
     conditions = {
         "source": "AberHu/TF-NAS",
         "format": "tfnas-csv",
         "device": {"name": device},
-        "constant_ms": constant,
+        "constant_ms": constant or 0.0,
         "refused_rows": negative[device],
+        **left_out([*others, *other_fields(lines[:1], COLUMNS)]),
     }
     return LookupTable(f"tfnas-{device}", conditions, make_rows("layer", rows))
 

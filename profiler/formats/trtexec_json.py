@@ -15,7 +15,7 @@ import numpy as np
 from netdyno.base.errors import InputError
 from netdyno.profiler.formats.choice import Choice
 from netdyno.profiler.formats.content import as_number, read_json
-from netdyno.profiler.formats.rows import OperatorReading, operator_rows
+from netdyno.profiler.formats.rows import OperatorReading, left_out, operator_rows, other_fields
 from netdyno.profiler.table import LookupTable, make_rows
 
 _LARGEST_COUNT = 10**12
@@ -29,9 +29,11 @@ def read_trtexec_json(path: Path, choice: Choice) -> LookupTable:
     """
     choice.forbid(path)
     content = read_json(path)
-    readings = _exported(path, content) if isinstance(content, list) else _profiled(path, content)
-    rows = operator_rows(path, readings)
-    return LookupTable(path.stem, {"format": "trtexec-json", "runtime": "tensorrt"}, make_rows("layer", rows))
+    exported = isinstance(content, list)
+    rows = operator_rows(path, _exported(path, content) if exported else _profiled(path, content))
+    others = other_fields(content, ("count", "name", "medianMs", "averageMs")) if exported else _other_parts(content)
+    conditions = {"format": "trtexec-json", "runtime": "tensorrt", **left_out(others)}
+    return LookupTable(path.stem, conditions, make_rows("layer", rows))
 
 
 def _exported(path: Path, content: list[Any]) -> Iterator[OperatorReading]:
@@ -40,6 +42,8 @@ def _exported(path: Path, content: list[Any]) -> Iterator[OperatorReading]:
         if not isinstance(entry, dict):
             raise InputError(f"{path}: not a profile of trtexec: {entry!r:.80}")
         if set(entry) == {"count"}:
+            if count is not None:
+                raise InputError(f"{path}: two counts of inferences; a profile is of one engine")
             count = int(as_number(path, entry["count"]))
             if not 1 <= count <= _LARGEST_COUNT:
                 raise InputError(f"{path}: not a count of inferences: {count}")
@@ -57,6 +61,13 @@ def _profiled(path: Path, content: Any) -> Iterator[OperatorReading]:
         each = (reading[0] if isinstance(reading, list) and reading else reading for reading in readings)
         times = [as_number(path, reading) for reading in each]
         yield OperatorReading("", _name(path, name), float(np.median(times)), len(times))
+
+
+def _other_parts(content: dict[str, list[Any]]) -> list[str]:
+    each = [reading for readings in content.values() for reading in readings]
+    return (
+        ["of each reading: what stands behind its time"] if any(isinstance(reading, list) for reading in each) else []
+    )
 
 
 def _name(path: Path, name: Any) -> str:

@@ -3,8 +3,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,12 @@ import pytest
 from netdyno.base.errors import InputError
 from netdyno.base.files import (
     cache_folder,
-    folder_atomic,
     is_there,
     make_folder,
     open_regular,
+    pending,
     read_bytes,
     read_text,
-    require_replaceable,
     require_writable,
     write_atomic,
 )
@@ -28,19 +27,6 @@ Refuses = Callable[[Callable[[], object]], str]
 
 def _names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
-
-
-@pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 kB that is nearly full."""
-    folder = make_folder(tmp_path / "disk")
-    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("needs the right to mount a small file system")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_file_is_written_with_its_folders(tmp_path: Path) -> None:
@@ -74,98 +60,11 @@ def test_a_full_disk_leaves_the_old_file(full_disk: Path, refuses: Refuses) -> N
     assert _names(full_disk) == ["text"]
 
 
-def test_a_full_disk_leaves_the_old_folder(full_disk: Path, refuses: Refuses) -> None:
-    path = full_disk / "folder"
-    with folder_atomic(path) as folder:
-        (folder / "text").write_text("old")
-
-    def overfill() -> None:
-        with folder_atomic(path) as folder:
-            (folder / "text").write_bytes(b"x" * 100_000)
-
-    assert "No space left" in refuses(overfill)
-    assert read_text(path / "text") == "old"
-    assert _names(full_disk) == ["folder"]
-
-
 @pytest.mark.parametrize("write", [lambda p: write_atomic(p / "x", ""), make_folder, require_writable])
 def test_where_nothing_can_be_written(write: Callable[[Path], object], refuses: Refuses, tmp_path: Path) -> None:
     write_atomic(tmp_path / "file", "in the way")
     for nowhere in (Path("/proc/nowhere"), tmp_path / "file" / "below"):
         assert str(nowhere) in refuses(lambda nowhere=nowhere: write(nowhere))
-
-
-def test_a_folder_appears_whole_and_takes_the_old_ones_place(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "folder"
-    for content in ("old", "new"):
-        with folder_atomic(path) as folder:
-            (folder / content).write_text(content)
-            assert not (path / content).exists()
-        assert _names(path) == [content]
-    assert _names(path.parent) == ["folder"]
-    assert path.stat().st_mode & 0o777 == 0o755
-
-
-@pytest.mark.parametrize("error", [RuntimeError, OSError, KeyboardInterrupt])
-def test_a_failing_block_leaves_the_old_folder(error: type[BaseException], tmp_path: Path) -> None:
-    path = tmp_path / "folder"
-    with folder_atomic(path) as folder:
-        (folder / "old").write_text("old")
-    expected = InputError if error is OSError else error
-
-    def fail() -> None:
-        with folder_atomic(path) as folder:
-            (folder / "new").write_text("new")
-            raise error(1, "stopped")
-
-    with pytest.raises(expected):
-        fail()
-    assert _names(tmp_path) == ["folder"]
-    assert _names(path) == ["old"]
-
-
-def test_a_swap_that_fails_half_way_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "folder"
-    with folder_atomic(path) as folder:
-        (folder / "old").write_text("old")
-    rename, calls = Path.rename, []
-
-    def fail_second(self: Path, target: Path) -> Path:
-        calls.append(target)
-        if len(calls) == 2:
-            raise OSError(5, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fail_second)
-    with pytest.raises(InputError, match="Input/output error"), folder_atomic(path) as folder:
-        (folder / "new").write_text("new")
-    assert len(calls) == 3
-    assert _names(tmp_path) == ["folder"]
-    assert _names(path) == ["old"]
-
-
-def test_a_file_or_link_is_never_replaced_by_a_folder(tmp_path: Path, refuses: Refuses) -> None:
-    write_atomic(tmp_path / "file", "precious")
-    (tmp_path / "link").symlink_to(tmp_path)
-
-    def replace(path: Path) -> None:
-        with folder_atomic(path):
-            pytest.fail("the block ran")
-
-    for name in ("file", "link"):
-        refuses(lambda name=name: replace(tmp_path / name))
-        refuses(lambda name=name: require_replaceable(tmp_path / name, ["file", "link"]))
-    assert read_text(tmp_path / "file") == "precious"
-    assert _names(tmp_path) == ["file", "link"]
-
-
-def test_only_our_own_files_may_be_lost(tmp_path: Path, refuses: Refuses) -> None:
-    require_replaceable(tmp_path / "new", [])
-    require_replaceable(tmp_path, [])
-    write_atomic(tmp_path / "ours", "")
-    require_replaceable(tmp_path, ["ours", "more"])
-    write_atomic(tmp_path / "thesis.tex", "")
-    assert "thesis.tex" in refuses(lambda: require_replaceable(tmp_path, ["ours", "more"]))
 
 
 def test_what_cannot_be_read(tmp_path: Path, refuses: Refuses) -> None:
@@ -233,3 +132,36 @@ def test_the_cache_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "netdyno"
     assert cache_folder().is_dir()
+
+
+def test_a_leftover_of_a_killed_process_goes_with_the_next_write(tmp_path: Path) -> None:
+    path = tmp_path / "text"
+    pending(path).write_text("half")
+    write_atomic(path, "new")
+    assert (read_text(path), _names(tmp_path)) == ("new", ["text"])
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("thesis.tex", path)])
+def test_what_is_no_leftover_is_never_written_to(
+    make: Callable[[Path], None], tmp_path: Path, refuses: Refuses
+) -> None:
+    path = tmp_path / "text"
+    (tmp_path / "thesis.tex").write_text("precious")
+    make(pending(path))
+    assert str(path) in refuses(lambda: write_atomic(path, "new"))
+    assert not path.exists()
+    assert read_text(tmp_path / "thesis.tex") == "precious"
+
+
+def test_writers_of_one_file_wait_for_each_other(tmp_path: Path) -> None:
+    """Eight at once; every file that is seen meanwhile is one of theirs, whole."""
+    path = tmp_path / "text"
+    contents = {letter * 100_000 for letter in "abcdefgh"}
+    write_atomic(path, "a" * 100_000)
+    with ThreadPoolExecutor(9) as pool:
+        writes = [pool.submit(write_atomic, path, content) for content in contents for _ in range(5)]
+        while not all(write.done() for write in writes):
+            assert read_text(path) in contents
+        for write in writes:
+            write.result()
+    assert _names(tmp_path) == ["text"]

@@ -75,7 +75,7 @@ class Liar:
     def __init__(self, *_: Any) -> None:
         pass
 
-    def ask(self, request: Frame, *, timeout_s: float) -> Frame:
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
         assert 0 < timeout_s < 1e9
         verb = request.message.get("do", "memory")
         said = self.lies.get(verb, HONEST[verb])

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from netdyno.base.errors import InputError
 from netdyno.nas.space import parse_space
 from netdyno.profiler.table import LookupTable, make_rows
 
 NETDYNO = str(Path(sys.executable).with_name("netdyno"))
 SPACE = "cnn-caffenet:resolution=12,width=0.1,every=3"
 pytest.importorskip("torch", reason="trains networks: needs the extra train")
+
+from netdyno.cascades import Cascades  # noqa: E402 (needs torch)
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +85,26 @@ def test_the_last_network_on_a_server(folder: Path) -> None:
         (["--constraint", "accuracy>=9", "--networks", "9"], "2 to 4 networks"),
         (["--constraint", "accuracy>=9", "--method", "guess"], "bo-plus"),
         (["--constraint", "accuracy>=9", "--accuracy", "train:colour=3"], "no setting 'colour'"),
+        (["--constraint", "accuracy>=9", "--accuracy", "grow:steps=60"], "grow"),
+        (["--constraint", "accuracy>=9", "--accuracy", "steps=60"], "steps=60"),
+        (["--constraint", "accuracy>=9", "--accuracy", ":steps=60"], ":steps=60"),
     ],
 )
 def test_what_cannot_be(folder: Path, words: list[str], told: str) -> None:
     done = run(folder, "--table", "device", *words, out="wrong")
     assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_networks_are_trained_by_their_own_recipe(tmp_path: Path) -> None:
+    """Where the genes say one, as in the search of one network; then its settings are other ones."""
+    space = parse_space("cnn-mnist:resolution=12,width=0.1")
+    rows = {layer.key: {"latency_ms": 0.1} for layer in space.vocabulary()}
+    LookupTable("t", {}, make_rows("layer", rows)).save(tmp_path / "t")
+    cascades = Cascades(space, tmp_path / "t", tmp_path / "run", training="train:steps=3,batch=8,patience=1")
+    cascades.network(space.smallest())
+    (descriptor,) = (tmp_path / "run").glob("networks/*/network.json")
+    known = json.loads(descriptor.read_text())
+    assert known["course"]["planned"] == 3
+    assert known["training"] == {"steps": 3, "batch": 8, "patience": 1, "seed": 0}
+    with pytest.raises(InputError, match="no setting 'learning_rate'"):
+        Cascades(space, tmp_path / "t", tmp_path / "run", training="train:learning_rate=0.1")

@@ -73,7 +73,7 @@ BAD = [
     (["profile", "ofa-mobilenetv3", "--metrics", "colour"], "colour"),
     (["profile", "ofa-mobilenetv3", "--out", "file/table"], "file"),
     (["profile", "ofa-mobilenetv3", "--out", "/proc/nowhere"], "/proc/nowhere"),
-    (["profile", "good.onnx", "--input-shape", "input:1x0x3"], "shape"),
+    (["profile", "good.onnx", "--input-shape", "input:1x0x3"], "in the model, not 1x0x3"),
     (["table", "show", "nosuch"], "nosuch"),
     (["table", "check", "."], "datapackage.json"),
     (["table", "import", "nosuch", "--format", "ofa-yaml", "--out", "t"], "nosuch"),
@@ -207,6 +207,15 @@ def test_profiles_a_space_and_its_table_checks(tmp_path):
     other = run("profile", SPACE, "--threads", "2", "--out", "t", cwd=tmp_path)
     assert other.returncode == 2
     assert "--fresh" in other.stderr
+
+
+def test_an_import_says_what_it_leaves_out(tmp_path):
+    (tmp_path / "p.json").write_text('[{"count": 9}, {"name": "fc", "averageMs": 0.5, "percentage": 100}]')
+    result = run("table", "import", "p.json", "--format", "trtexec-json", "--out", "t", "--json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["left_out"] == ["of each entry: percentage"]
+    assert "left out: of each entry: percentage" in result.stderr
+    assert load_table(tmp_path / "t").conditions["left_out"] == ["of each entry: percentage"]
 
 
 def test_table_with_a_negative_row_fails_the_check(tmp_path):

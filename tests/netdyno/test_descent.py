@@ -102,6 +102,8 @@ def test_from_a_table_to_a_verified_bundle(folder: Path, tmp_path: Path) -> None
         (["--set", "target=3"], "target"),
         (["--accuracy", "s"], "leave --accuracy out"),
         (["--objective", "macs"], "leave --objective out"),
+        (["--evaluations", "100000"], "leave --evaluations out"),
+        (["--evaluations", "5"], "trains what it finds, in --set steps=N"),
         (["--data", "cifar"], "cifar"),
         (["--set", "tune=bayes"], "to tune λ takes a limit"),
         (["--set", "tune=guess", "--constraint", "latency_ms<=1"], "tune is one of bayes"),

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
+from importlib.metadata import requires, version
 from typing import Any
 
 from netdyno.devices.tree import Snapshot
-from netdyno.doctor import _jetson, examine, examine_device
+from netdyno.doctor import EXTRAS, _jetson, examine, examine_device
 
 ORIN = "/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
 
@@ -15,6 +17,17 @@ def test_every_meter_is_spoken_of() -> None:
     assert {"device", "devices", "runtime", "CPU", "energy", "rails", "Android"} <= said
     assert said & {"NVIDIA", "driver"}
     assert all(finding.detail for finding in findings)
+
+
+def test_every_optional_library_is_spoken_of() -> None:
+    """Those that the extras bring to be used; nothing imports what the extra tflite brings."""
+    needed = re.compile(r"([\w-]+).*; extra == ['\"](train|nvidia|android|lab|report)['\"]")
+    found = {(match[1], match[2]) for each in requires("netdyno") or [] if (match := needed.match(each))}
+    assert {(package, extra) for package, (extra, _) in EXTRAS.items()} == found
+    told = {finding.what: finding.detail for finding in examine()}
+    for package, (extra, purpose) in EXTRAS.items():
+        assert purpose in told[package]
+        assert told[package].endswith(f"pip install 'netdyno[{extra}]'") or version(package) in told[package]
 
 
 def test_a_board_s_rails() -> None:

@@ -15,7 +15,9 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from netdyno.profiler.compare import Change, Comparison, parse_limit
 from netdyno.profiler.table import shipped_tables
+from netdyno.report.gate import junit, markdown
 
 pytestmark = pytest.mark.alone
 
@@ -126,6 +128,16 @@ def test_hostile_names_stay_in_their_cell(tmp_path: Path) -> None:
     heading = (tmp_path / "summary.md").read_text().splitlines()[0]
     assert "<script" not in heading and "# heading" in heading and "`" not in heading
     ElementTree.parse(tmp_path / "junit.xml")  # noqa: S314 (our own file)
+
+
+@pytest.mark.parametrize("letter", ["\x00", "\x1b", "\ud800", "\ufffe", "\uffff", "\x0b"])
+def test_junit_is_xml_whatever_layers_are_called(letter: str) -> None:
+    change = Change(f"layer{letter}", "latency_ms", before=1.0, after=2.0, p=0.0)
+    comparison = Comparison((change,), (f"gone{letter}",), (), (f"own{letter}",))
+    limits = [parse_limit("latency:5%")]
+    root = ElementTree.fromstring(junit(f"table{letter}", comparison, limits, [f"problem{letter}"]).encode())  # noqa: S314
+    assert [case.get("name") for case in root] == ["layer\N{REPLACEMENT CHARACTER} latency_ms", "gone�", "plausible"]
+    assert letter not in markdown(f"table{letter}", comparison, limits, [f"problem{letter}"])
 
 
 def test_diff_shows_the_largest_change_first(slow: Path, tmp_path: Path) -> None:

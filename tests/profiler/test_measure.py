@@ -24,10 +24,10 @@ from netdyno.profiler.lower import lower
 from netdyno.profiler.measure import Bench, Method, check_metrics
 from netdyno.profiler.model import profile_model
 from netdyno.profiler.profile import profile_layers, profile_networks
-from netdyno.profiler.profiling import JOURNAL, Profiling
+from netdyno.profiler.profiling import Profiling
 from netdyno.profiler.samples import make_samples
 from netdyno.profiler.statistics import estimate
-from netdyno.profiler.table import load_table
+from netdyno.profiler.table import JOURNAL, load_table
 
 pytestmark = pytest.mark.alone
 

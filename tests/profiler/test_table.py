@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,18 @@ from hypothesis import strategies as st
 
 from netdyno.base.errors import TableInvalid
 from netdyno.profiler.layers import Linear, Overhead
-from netdyno.profiler.table import COLUMNS, DESCRIPTOR, LookupTable, load_table, make_rows, parse_row
+from netdyno.profiler.samples import SAMPLES
+from netdyno.profiler.table import (
+    COLUMNS,
+    DESCRIPTOR,
+    JOURNAL,
+    LookupTable,
+    is_measured,
+    load_table,
+    make_rows,
+    parse_row,
+    shipped_tables,
+)
 
 Refuses = Callable[[Callable[[], object]], str]
 Survives = Callable[[Callable[[], object]], None]
@@ -205,3 +217,37 @@ def test_mutations(data: st.DataObject, saved: Path, tmp_path: Path, survives: S
         survives(use)
     finally:
         (saved / name).write_bytes(original[name])
+
+
+def test_a_table_edited_by_hand_opens_and_says_so(saved: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not load_table(saved).edited
+    path = saved / "layers.csv"
+    path.write_text(path.read_text().replace("0.30000000000000004", "0.375"))
+    table = load_table(saved)
+    assert table.edited and table.layers.loc["overhead", "latency_ms"] == 0.375
+    assert load_table(saved).edited
+    (warning,) = caplog.messages
+    assert "layers.csv" in warning
+    table.save(saved)
+    assert not load_table(saved).edited
+
+
+def test_another_table_takes_the_files_of_the_one_before_with_it(saved: Path) -> None:
+    table = load_table(saved)
+    samples = SAMPLES.frame([(KEY, 1, 1, 0.25, 1.0)])
+    replace(table, samples=samples).save(saved, {"model.json": b"{}"})
+    assert len(load_table(saved).samples) == 1
+    (saved / "notes.txt").write_text("stays")
+    table.save(saved)
+    assert {path.name for path in saved.iterdir()} == {DESCRIPTOR, "layers.csv", "networks.csv", "notes.txt"}
+
+
+def test_which_tables_were_measured(saved: Path, tmp_path: Path) -> None:
+    assert not is_measured(tmp_path / "nothing") and not is_measured(saved)
+    table = load_table(saved)
+    replace(table, conditions={"versions": {"netdyno": "1"}}).save(saved)
+    assert is_measured(saved)
+    table.save(saved)
+    (saved / JOURNAL).touch()
+    assert is_measured(saved)
+    assert all(is_measured(path) for path in shipped_tables().glob("*/"))

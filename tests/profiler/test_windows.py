@@ -23,15 +23,16 @@ ENERGIES = {
 def test_a_round_trip_is_exact(tmp_path: Path) -> None:
     """What is flagged is kept, and says so."""
     windows = make_windows(ENERGIES)
-    (entry,) = WINDOWS.write(tmp_path, windows)
-    pd.testing.assert_frame_equal(WINDOWS.read(tmp_path), windows, check_exact=True)
+    (tmp_path / WINDOWS.path).write_bytes(WINDOWS.content(windows))
+    entry = WINDOWS.entry()
+    pd.testing.assert_frame_equal(WINDOWS.read(tmp_path / WINDOWS.path), windows, check_exact=True)
     assert entry["path"] == "windows.csv"
     assert "compression" not in entry
     assert (tmp_path / "windows.csv").read_text().startswith(HEADER)
 
 
 def test_a_table_without_windows(tmp_path: Path) -> None:
-    assert WINDOWS.read(tmp_path).empty
+    assert WINDOWS.read(tmp_path / WINDOWS.path).empty
     assert gross_power_w(WINDOWS.frame([])).empty
 
 
@@ -46,11 +47,11 @@ def test_gross_power_is_of_windows_that_are_trusted() -> None:
 )
 def test_what_are_no_windows(line: str, tmp_path: Path, refuses: Refuses) -> None:
     (tmp_path / "windows.csv").write_text(f"{HEADER}{line}\n")
-    assert "windows.csv" in refuses(lambda: WINDOWS.read(tmp_path))
+    assert "windows.csv" in refuses(lambda: WINDOWS.read(tmp_path / WINDOWS.path))
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=100))
 def test_any_content_is_read_or_refused(content: bytes, tmp_path: Path, survives: Survives) -> None:
     (tmp_path / "windows.csv").write_bytes(HEADER.encode() + content)
-    survives(lambda: WINDOWS.read(tmp_path))
+    survives(lambda: WINDOWS.read(tmp_path / WINDOWS.path))

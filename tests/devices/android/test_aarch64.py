@@ -19,7 +19,7 @@ from netdyno.devices.android import runtime
 from netdyno.devices.android.device import AndroidDevice
 from netdyno.devices.android.process import joined, parted, tensors
 from netdyno.devices.cpu import CpuDevice
-from netdyno.devices.runtimes import default_inputs
+from netdyno.devices.inputs import values_of
 from netdyno.devices.testing import Case, DeviceConformance
 from netdyno.exporters import largest_difference, write
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
@@ -117,7 +117,7 @@ def test_a_network_computes_what_it_computes_here(
     processor: str, threads: int, start: Any, network: Artifact, tmp_path: Path
 ) -> None:
     with CpuDevice() as here, here.open(network) as session:
-        inputs = default_inputs(session.inputs)
+        inputs = values_of(session.inputs, {}, {})[0]
         expected = session.run(inputs).outputs
     (tmp_path / "model").write_bytes(network.data)
     (tmp_path / "inputs").write_bytes(joined(inputs, list(inputs)))
@@ -236,7 +236,7 @@ class TestAarch64Conformance(DeviceConformance):
     def test_the_same_outputs_as_here(self, device: AndroidDevice, network: Artifact) -> None:
         assert (device.info().name, device.info().facts["architecture"]) == ("Usual", "aarch64")
         with CpuDevice() as here, here.open(network) as ours, device.open(network) as theirs:
-            inputs = default_inputs(ours.inputs)
+            inputs = values_of(ours.inputs, {}, {})[0]
             assert largest_difference(theirs.run(inputs).outputs, ours.run(inputs).outputs) <= 1e-5
 
     def test_open_shapes_are_refused(self, device: AndroidDevice, model: Any) -> None:

@@ -128,7 +128,7 @@ def test_a_board_without_monitors(tmp_path: Path) -> None:
     write(tmp_path, {MODEL: "NVIDIA Jetson Nano 2GB Developer Kit"})
     with JetsonDevice(root=tmp_path) as device:
         assert device.meters() == ()
-        assert device.meter_problems() == [f"{NONE}; and tegrastats tells none"]
+        assert device.meter_problems()[0].startswith(f"{NONE}; and tegrastats tells none: ")
 
 
 def mean_power_w(device: Device, board: Path, seconds: float) -> float:
@@ -228,6 +228,28 @@ def test_power_as_tegrastats_prints_it(tmp_path: Path, monkeypatch: pytest.Monke
     with JetsonDevice(root=tmp_path) as device:
         assert mean_of_tegrastats_w(device) == pytest.approx(6.0, rel=0.05)
         assert list(device.meter_problems()) == []
+
+
+def test_words_of_a_later_release_are_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, {MODEL: "NVIDIA Jetson Nano Developer Kit"})
+    tegrastats(tmp_path / "bin", f"{LINE} NEW_2030 [1, 2]")
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with JetsonDevice(root=tmp_path) as device, caplog.at_level("WARNING", "netdyno"):
+        (meter,) = device.meters()
+        time.sleep(0.2)
+        assert meter.read_mj() > 0
+        assert meter.note.endswith("not known here: NEW_2030 [1, 2]")
+    assert sum("NEW_2030" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_rail_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {MODEL: "NVIDIA Jetson Nano Developer Kit"})
+    tegrastats(tmp_path / "bin", LINE.replace("{}/2000", "{}uW"))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    with JetsonDevice(root=tmp_path) as device:
+        assert "POM_5V_IN" in device.meter_problems()[0]
 
 
 @pytest.mark.slow

@@ -47,6 +47,19 @@ THOR = (
     " VDD_GPU 1980mW/1980mW/2400mW VDD_CPU_SOC_MSS 5950mW/5950mW/6000mW VIN_SYS_5V0 6200mW/6200mW/6200mW"
     " VIN 21000mW/21000mW/22000mW"
 )
+ORIN_R39 = (
+    f"06-30-2026 10:00:01 RAM 9101/62811MB (lfb 19x4MB) SWAP 0/2048MB (cached 0MB) {CORES} EMC_FREQ 7%@3199"
+    " GR3D_FREQ 0%@[0, 0] NVENC off VIC 59%@423 APE 174 cpu@52.968C/53.5C tj@52.968C/53.5C soc0@49.25C/49.25C"
+    " VDD_GPU_SOC 2412mW/2400mW/2500mW VDD_CPU_CV 1607mW/1607mW/1700mW VIN_SYS_5V0 4707mW/4700mW/4800mW"
+)
+THOR_R39 = (
+    f"RAM 9101/125811MB (lfb 19x4MB) {CORES} GR3D_FREQ @[0, 0, 0] NVENC0_FREQ @1556 OFA_FREQ @1556 PVA0_FREQ off"
+    " cpu@34.8C/34.9C soc012@34.4C/34.4C VDD_GPU 0mW/0mW/0mW VDD_CPU_SOC_MSS 4100mW/4200mW/4300mW"
+    " VIN_SYS_5V0 6700mW/6700mW/6800mW"
+)
+THOR_CURRENT_ONLY = (
+    f"RAM 9/125MB (lfb 9x4MB) {CORES} VDD_GPU 5500mW VDD_CPU_SOC_MSS 7400mW VIN_SYS_5V0 6300mW VIN 28500mW"
+)
 NANO_2GB = f"RAM 613/1964MB (lfb 6x4MB) {CORES} GR3D_FREQ 0%"
 
 TOTALS_MW = {
@@ -57,6 +70,9 @@ TOTALS_MW = {
     AGX_ORIN_R35: 2399 + 400 + 4032 + 301,
     AGX_ORIN_R36: 2412 + 1607 + 4707,
     THOR: 21000,
+    ORIN_R39: 2412 + 1607 + 4707,
+    THOR_R39: 0 + 4100 + 6700,
+    THOR_CURRENT_ONLY: 28500,
     NANO_2GB: None,
 }
 
@@ -65,7 +81,9 @@ ALPHABET = string.ascii_letters + string.digits + " %@/[](),.-_:\t\0é½²"
 
 @pytest.mark.parametrize("line", TOTALS_MW)
 def test_totals(line: str) -> None:
-    assert parse_tegrastats(line).total_mw == TOTALS_MW[line]
+    found = parse_tegrastats(line)
+    assert found.total_mw == TOTALS_MW[line]
+    assert found.unknown == ()
 
 
 def test_all_that_is_on_a_line() -> None:
@@ -117,8 +135,14 @@ def test_an_offset_may_be_negative() -> None:
         "RAM 1/2MB (lfb 1x4MB) VDD_IN 100/100 VDD_IN 200/200",
         "RAM 1/2MB (lfb 1x4MB) SWAP 100/100",
         "RAM 1/2MB (lfb 1x4MB) GR3D_FREQ 100/100",
-        "RAM 1/2MB (lfb 1x4MB) CPU@300C",
-        "RAM 1/2MB (lfb 1x4MB) CPU@-255C",
+        "RAM 1/2MB (lfb 1x4MB) VDD_IN [100, 100]",
+        "RAM 1/2MB (lfb 1x4MB) VIN_NEW_2030 100mW:100mW",
+        "RAM 1/2MB (lfb 1x4MB) vdd_in 100mW/100mW",
+        "RAM 1/2MB (lfb 1x4MB) SYS5V n/a",
+        "RAM 1/2MB (lfb 1x4MB) GPU 100",
+        "RAM 1/2MB (lfb 1x4MB) board 100/100",
+        "RAM 1/2MB (lfb 1x4MB) NEW_2030 1.5W",
+        "RAM 1/2MB (lfb 1x4MB) VDD_IN 100/100 200mW",
         "RAM 1/2MB (lfb 1x4MB) RAM 1/2MB (lfb 1x4MB)",
         f"{NANO} {NANO}",
         NANO + " " * 5000 + "x",
@@ -128,6 +152,32 @@ def test_what_is_not_understood_is_an_error(line: str) -> None:
     with pytest.raises(DeviceError) as caught:
         parse_tegrastats(line)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("words", "unknown"),
+    [
+        ("NEW_2030 12%@[345, 345, 345]", ("NEW_2030 12%@[345, 345, 345]",)),
+        ("PCIE off NVMSENC [1|2]", ("PCIE", "off", "NVMSENC [1|2]")),
+        ("cpu@52.968C/high", ("cpu@52.968C/high",)),
+        ("CMA 12/256MB", ("CMA 12/256MB",)),
+        ("CPU [5%@1190|off]", ("CPU [5%@1190|off]",)),
+        ("GPU 12%", ("GPU 12%",)),
+        ("fan@[120rpm]", ("fan@[120rpm]",)),
+        ("CPU@300C tj@-255C", ("CPU@300C", "tj@-255C")),
+        ("tj@40C tj@41C", ("tj@41C",)),
+        ("(throttled) é", ("(throttled) é",)),
+    ],
+)
+def test_what_is_not_known_and_no_rail_costs_no_rail(words: str, unknown: tuple[str, ...]) -> None:
+    for line in (f"RAM 1/2MB {words} VDD_IN 900mW/910mW", f"RAM 1/2MB VDD_IN 900/910 {words}"):
+        found = parse_tegrastats(line)
+        assert found.unknown == unknown
+        assert found.total_mw == 900
+
+
+def test_a_date_in_another_order_is_no_rail() -> None:
+    assert parse_tegrastats("2026/09/07 13:31:31 RAM 1/2MB VDD_IN 900/910").total_mw == 900
 
 
 @given(st.text())
@@ -166,7 +216,7 @@ def _mutate(line: str, generator: random.Random) -> str:
 def _check(line: str) -> None:
     """Every rail that is told stands so on the line, with its reading."""
     for name, value in parse_tegrastats(line).rails_mw.items():
-        written = re.findall(rf"(?<!\S){name} (-?\d+)", line)
+        written = re.findall(rf"(?<!\S){name}\s+(-?\d+)", line)
         assert value in map(int, written), line
 
 

@@ -103,6 +103,162 @@ def test_aihub_memory_beyond_any_machine_is_no_number(tmp_path: Path, refuses: R
     assert "no such number" in refuses(lambda: import_table(path, "aihub-perf", Choice("Phone A", "tflite", "float")))
 
 
+def of_llm(text: str, folder: Path) -> LookupTable:
+    path = folder / "llm.yaml"
+    path.write_text(text)
+    table = import_table(path, "aihub-perf")
+    table.check()
+    return table
+
+
+RANGE_MS = "time_to_first_token_range_milliseconds: {min: 125.5, max: 4000}"
+OLD_LLM = """models:
+  name: Chat
+  performance_metrics:
+  - torchscript_onnx_qnn:
+      llm_metrics: {time_to_first_token_range: {min: 125500, max: 4000000}, tokens_per_second: 8}
+      evaluation_metrics: null
+    reference_device_info: {name: Phone A, os: '14'}
+    timestamp: '2024-10-26T23:42:51Z'
+"""
+NEW_LLM = f"""precisions:
+  w4a16:
+    components:
+      Chat:
+        performance_metrics:
+          Phone A:
+            genie: {{{RANGE_MS}, tokens_per_second: 8}}
+"""
+LLM_FORMS = {
+    "2024": OLD_LLM,
+    "2024, in a list": OLD_LLM.replace("  name: Chat\n  ", "- name: Chat\n  "),
+    "2025": NEW_LLM,
+    "2025, with its context": NEW_LLM.replace("tokens_per_second", "context_length: 4096, tokens_per_second"),
+    "2025, in a list": NEW_LLM.replace(": {time", ": {llm_metrics: [{context_length: 4096, time").replace(
+        ": 8}", ": 8}]}"
+    ),
+}
+
+
+@pytest.mark.parametrize("form", LLM_FORMS)
+def test_aihub_times_of_language_models(form: str, tmp_path: Path) -> None:
+    rows = of_llm(LLM_FORMS[form], tmp_path).networks
+    assert dict(rows["latency_ms"]) == {
+        "Chat: first token of the shortest prompt": 125.5,
+        "Chat: first token of the longest prompt": 4000.0,
+        "Chat: each token": 125.0,
+    }
+    assert set(rows["valid"]) == {1}
+
+
+def test_aihub_language_models_by_context(tmp_path: Path) -> None:
+    entries = "".join(
+        f"- {{context_length: {n}, desired_compute_unit: npu, tokens_per_second: {rate}, prefill: 9}}\n"
+        for n, rate in ((512, 10), (4096, 5))
+    )
+    text = NEW_LLM.partition("            genie")[0] + "            genie:\n              llm_metrics:\n"
+    table = of_llm(text + "".join(f"              {line}\n" for line in entries.splitlines()), tmp_path)
+    assert dict(table.networks["latency_ms"]) == {
+        "Chat: each token (context of 512, npu)": 100.0,
+        "Chat: each token (context of 4096, npu)": 200.0,
+    }
+    assert table.conditions["left_out"] == ["of each entry: prefill"]
+
+
+def test_aihub_before_2025(tmp_path: Path) -> None:
+    """µs and bytes, and a device that was measured twice."""
+    entry = (
+        "{{inference_time: {}, estimated_peak_memory_range: {{min: 1, max: 5000}}, precision: fp16, job_status: X}}"
+    )
+    each = "  - {{tflite: {}, reference_device_info: {{name: {}}}, timestamp: x}}\n"
+    metrics = [each.format(entry.format(time), device) for time, device in ((903.0, "A"), (910, "A"), ("null", "B"))]
+    path = tmp_path / "old.yaml"
+    path.write_text("models:\n- name: Net\n  performance_metrics:\n" + "".join(metrics) + "aggregated: {x: y}\n")
+    rows = import_table(path, "aihub-perf", Choice("A")).networks
+    assert dict(rows["latency_ms"]) == {"Net": 0.903, "Net (2)": 0.91}
+    assert set(rows["memory_bytes"]) == {5000}
+    assert import_table(path, "aihub-perf", Choice("B")).networks.loc["Net", "method"] == "failed: X"
+
+
+def test_aihub_names_what_is_left_out(tmp_path: Path) -> None:
+    table = read(tmp_path, "aihub-perf")
+    assert table.conditions["left_out"] == [
+        "3 of 4 measurements, with other precisions, devices or runtimes",
+        "the lower end of each range of memory",
+    ]
+    path = tmp_path / "net.perf.yaml"
+    more = TWINS.AIHUB.replace(
+        "  w8a8:", "      Other:\n        performance_metrics: {Phone B: {onnx: {x: 1}}}\n  w8a8:", 1
+    )
+    path.write_text(more)
+    table = import_table(path, "aihub-perf", Choice("Phone A", "tflite", "float"))
+    assert "Other: not measured with this precision, device and runtime" in table.conditions["left_out"]
+
+
+MARKS = {"utf-8": b"\xef\xbb\xbf", "utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}
+
+
+@pytest.mark.parametrize(
+    ("format", "encoding"),
+    [
+        (name, encoding)
+        for name in (*TWINS.FILES, "ofa-yaml")
+        for encoding in MARKS
+        if (name, encoding[:6]) != ("tfnas-csv", "utf-16")
+    ],
+)
+def test_byte_order_marks(format: str, encoding: str, tmp_path: Path) -> None:
+    name, content = {**TWINS.FILES, "ofa-yaml": [("9_lookup_table.yaml", TWINS.OFA.encode())]}[format][0]
+    choice = Choice(**TWINS.CHOICES.get(format, {}))
+    (tmp_path / name).write_bytes(content)
+    plain = import_table(tmp_path / name, format, choice)
+    (tmp_path / name).write_bytes(MARKS[encoding] + content.decode().encode(encoding))
+    assert import_table(tmp_path / name, format, choice).layers.equals(plain.layers)
+
+
+@pytest.mark.parametrize(
+    ("format", "content"),
+    [
+        ("trtexec-json", '{"conv": [1.0], "conv": [2.0]}'),
+        ("trtexec-json", '[{"count": 9}, {"name": "a", "averageMs": 1, "averageMs": 2}]'),
+        (
+            "trtexec-json",
+            '[{"count": 9}, {"name": "a", "averageMs": 1}, {"count": 9}, {"name": "a", "averageMs": 2}]',
+        ),
+        ("single-path-json", TWINS.SINGLE_PATH.replace('"2": {', '"1": {', 1)),
+        ("aihub-perf", TWINS.AIHUB.replace("Phone B:", "Phone A:")),
+        ("tfnas-csv", TWINS.TFNAS.replace("cpu,base,,9.0", "gpu,base,,9.0")),
+        ("benchmark-model", TWINS.LOG + TWINS.LOG),
+    ],
+)
+def test_what_stands_twice_is_told(format: str, content: str, tmp_path: Path, refuses: Refuses) -> None:
+    (tmp_path / "file").write_text(content)
+    choice = Choice(**TWINS.CHOICES.get(format, {}))
+    assert any(
+        word in refuses(lambda: import_table(tmp_path / "file", format, choice)) for word in ("twice", "two", "2")
+    )
+
+
+@pytest.mark.parametrize(
+    ("format", "content", "named"),
+    [
+        ("tfnas-csv", TWINS.TFNAS, "2 rows of other devices"),
+        ("tfnas-csv", TWINS.TFNAS.replace("\n", ",1\n").replace("ms,1", "ms,std", 1), "of each entry: std"),
+        ("single-path-json", TWINS.SINGLE_PATH[:-1] + ', "21": {"0": 1}}', "layer 21: not one of the 20"),
+        ("single-path-json", TWINS.SINGLE_PATH.replace('"0":', '"4": 1, "0":', 1), "option 4 of layer 1"),
+        ("trtexec-json", TWINS.TRTEXEC, "of each entry: percentage, timeMs"),
+        ("trtexec-json", TWINS.IPROFILER, "what stands behind its time"),
+        ("benchmark-model", TWINS.LOG, "the operators of the initialisation"),
+        ("benchmark-model", TWINS.LOG, "the time to load"),
+        ("benchmark-model", TWINS.CSV, "memory of each operator"),
+    ],
+)
+def test_what_is_left_out_is_named(format: str, content: str, named: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text(content)
+    table = import_table(tmp_path / "file", format, Choice(**TWINS.CHOICES.get(format, {})))
+    assert any(named in line for line in table.conditions["left_out"])
+
+
 def test_trtexec(tmp_path: Path) -> None:
     table = read(tmp_path, "trtexec-json")
     assert _operators(table) == [("", "conv1 + relu", 0.25), ("", "nothing", 0.0), ("", "fc", 0.125)]

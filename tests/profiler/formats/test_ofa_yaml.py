@@ -88,6 +88,13 @@ def test_unknown_formats_are_told() -> None:
         "!!int '': {count: 1, mean: 1, std: 1}",
         f"{BLOCK}: 3",
         f"{BLOCK}: {{count: 1, mean: 1}}",
+        f"{BLOCK}: {{mean: 1, std: 1}}",
+        f"{BLOCK}: {{mean: 1}}\n{BLOCK}: {{mean: 2}}",
+        f"{BLOCK}: {{mean: 1}}\n'{BLOCK}:': {{mean: 2}}",
+        f"{BLOCK}: {{mean: 1, mean: 2}}",
+        f"{BLOCK}-groups:2: {{mean: 1}}",
+        f"{BLOCK}-se:0: {{mean: 1}}",
+        f"{BLOCK}: {{mean: 1}}\n---\n{BLOCK}: {{mean: 2}}",
         f"{BLOCK}: {{count: 1, mean: x, std: 1}}",
         f"{BLOCK}: {{count: 0, mean: 1, std: 1}}",
         f"{BLOCK}: {{count: 1, mean: -1, std: 1}}",
@@ -117,6 +124,43 @@ def test_hostile_files(text: str, tmp_path: Path, refuses: Refuses) -> None:
     path = tmp_path / "32_lookup_table.yaml"
     path.write_text(text)
     assert str(path) in refuses(lambda: import_table(tmp_path, "ofa-yaml"))
+
+
+def test_a_layer_with_two_costs_is_told(twin: Path, refuses: Refuses) -> None:
+    name = next(iter(TWIN))
+    (twin / "32_lookup_table.yaml").write_text(f"{TEXT}{name}: {{count: 1, mean: 9, std: 0}}\n")
+    assert f"{name!r} stands there twice" in refuses(lambda: import_table(twin, "ofa-yaml"))
+    (twin / "32_lookup_table.yaml").write_text(TEXT)
+    (twin / "32_lookup_table.yml").write_text(TEXT)
+    assert "has a cost for 32 px already" in refuses(lambda: import_table(twin, "ofa-yaml"))
+
+
+PROXYLESS = {
+    "Conv-input:32x32x3-output:16x16x8": Conv(32, 32, 3, 8, kernel=3, stride=2, norm=1, act="relu"),
+    "expanded_conv-input:16x16x8-output:8x8x12-expand:3-kernel:7-stride:2-idskip:0": MBConv(
+        16, 16, 8, 12, mid=24, kernel=7, stride=2, act="relu", se=0, skip=0
+    ),
+    "Conv_1-input:8x8x12-output:8x8x64": Conv(8, 8, 12, 64, kernel=1, stride=1, norm=1, act="relu"),
+    "Logits-input:8x8x64-output:10": Linear(64, 10),
+}
+
+
+@pytest.mark.parametrize("entry", ["{mean: 1.5}", "{count: 4, mean: 1.5, std: 0.5}"])
+def test_tables_of_proxylessnas(entry: str, tmp_path: Path) -> None:
+    """Blocks without flags, their expansion a ratio."""
+    (tmp_path / "32_lookup_table.yaml").write_text("".join(f"{key}: {entry}\n" for key in PROXYLESS))
+    table = import_table(tmp_path, "ofa-yaml")
+    table.check()
+    assert list(table.layers.index) == [f"{layer.key}@32" for layer in PROXYLESS.values()]
+    assert set(table.layers["latency_ms"]) == {1.5}
+
+
+def test_what_is_left_out_is_named(twin: Path) -> None:
+    assert "left_out" not in import_table(twin, "ofa-yaml").conditions
+    (twin / "notes.txt").write_text("")
+    (twin / "48_lookup_table.yaml").write_text(TEXT.replace("  std:", "  min: 1\n  std:"))
+    named = ["notes.txt: not named like a table", "of each entry: min"]
+    assert import_table(twin, "ofa-yaml").conditions["left_out"] == named
 
 
 def test_a_bomb_of_aliases_does_not_go_off(tmp_path: Path, refuses: Refuses) -> None:

@@ -18,6 +18,9 @@ gpu,MBInvertedResBlock_14_80_0_80_k3_s1_relu,2.0,0.125
 cpu,base,,9.0
 cpu,MBInvertedResBlock_14_80_0_80_k3_s1_relu,2.0,1.5
 """
+OFA = """Conv-input:32x32x3-output:16x16x8: {count: 100, mean: 1.5, std: 0.2}
+Logits-input:1x1x96-output:10: {count: 50, mean: 0.03125, std: 1.0}
+"""
 AIHUB = """precisions:
   float:
     components:
