@@ -284,6 +284,8 @@ class Bench:
     def _keep(self, name: str, latency_ns: NDArray[np.int64]) -> None:
         if self._sessions[name].averaged:  # what is told of all of them is one reading
             latency_ns = latency_ns[:1]
+        if not latency_ns.any():
+            raise ModelError(f"{name}: takes no time that the clock of {self._device.id} can tell", layer=name)
         self._journal.visit(name, self._round, latency_ns)
         self._medians.setdefault(name, {})[self._journal.start, self._round] = float(np.median(latency_ns)) / 1e6
         self._visited.add((name, self._journal.start))
