@@ -9,10 +9,10 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from netdyno.base.scratch import scratch_folder
 from netdyno.devices.agent import models
 from netdyno.devices.agent.limits import default_limit, limit_memory
 from netdyno.devices.agent.main import end_with, trouble
@@ -96,10 +96,10 @@ def profile(runtime: str, frame: Frame) -> OperatorProfile:
     request = Request(frame)
     source = request.source(runtime)
     plain = request.load(runtime, source)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         profiler: Profiler
         if runtime == "onnxruntime":
-            profiler = OnnxRuntimeProfiler(source, request, Path(folder))
+            profiler = OnnxRuntimeProfiler(source, request, folder)
         else:
             signature = request.message.get("options", {}).get("signature", "")
             profiler = LiteRtProfiler(source, request.arrays(), request.threads, signature, plain.shapes())

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.closing import Closing
-from netdyno.base.database import SIDE_FILES, open_database
+from netdyno.base.database import SIDE_FILES, open_database, trouble
 from netdyno.base.errors import InputError
 from netdyno.base.files import make_folder
 from netdyno.profiler.energy import Window
@@ -208,4 +208,4 @@ class Journal(Closing):
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last comes from names in a damaged file
-            raise InputError(f"{self.path}: cannot be used as a journal: {error}") from error
+            raise trouble(self.path, error, "cannot be used as a journal") from error
