@@ -102,7 +102,7 @@ def profile(runtime: str, frame: Frame) -> OperatorProfile:
             profiler = OnnxRuntimeProfiler(source, request, folder)
         else:
             signature = request.message.get("options", {}).get("signature", "")
-            profiler = LiteRtProfiler(source, request.arrays(), request.threads, signature, plain.shapes())
+            profiler = LiteRtProfiler(source, request.arrays(), request.threads, signature)
         profiler.warm_up(WARM_UP)
         plain.time_runs(WARM_UP)
         whole_us: list[float] = []

@@ -228,11 +228,6 @@ class LiteRtModel(Model):
         sides, subgraph = numpy.array(shape, numpy.int32), self._runner._subgraph_index
         self._runner._interpreter_wrapper.ResizeInputTensor(index, sides, True, subgraph)
 
-    def shapes(self) -> Dict[int, List[int]]:
-        """Shapes of inputs and outputs as they are now, by the tensors' numbers."""
-        details = [*self._details("input").values(), *self._details("output").values()]
-        return {detail["index"]: [int(side) for side in detail["shape"]] for detail in details}
-
     def feed(self, arrays: Dict[str, Any]) -> None:
         """Set inputs; the interpreter keeps its own copy."""
         for name, array in arrays.items():
