@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact, Feeding
 from netdyno.base.errors import ModelError
-from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, add_events
+from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, OperatorEvents
 from netdyno.devices.litert_outputs import without_outputs
 from netdyno.devices.operators import OperatorTimes
 from netdyno.devices.tflite_inputs import choose, index_of_subgraph, signatures, tensor_indices
@@ -29,7 +29,9 @@ MOST_EVENTS = 100_000
 CPU = 1
 LOCK_WRITE = 1
 EVENT_SIZES = (104, 88, 120)
-_TAG, _TYPE, _ELAPSED = 0, 8, 24
+_KNOWN_SIZE = 104
+"""That of the events whose further fields are known."""
+_TAG, _TYPE, _ELAPSED, _SUBGRAPH = 0, 8, 24, 88
 _FUNCTIONS = (
     "LiteRtCreateEnvironment",
     "LiteRtCreateModelFromBuffer",
@@ -100,7 +102,7 @@ class LiteRtProfiler:
         by_tensor = {indices[name]: array for name, array in inputs.items()}
         fed = _Fed({name: by_tensor[index] for name, index in own.items()}, list(inputs.values()))
         self._profiled = _compile(data, threads, number or 0, fed)
-        self._operators: list[OperatorTimes] = []
+        self._events = OperatorEvents()
 
     def warm_up(self, inferences: int) -> None:
         """Run without being profiled."""
@@ -108,7 +110,8 @@ class LiteRtProfiler:
 
     def run(self, inferences: int) -> None:
         """Run, and add the operators' times; whole µs each, as the profiler counts."""
-        add_events(self._operators, self._profiled.events(inferences))
+        for _ in range(inferences):
+            self._events.add(self._profiled.events(), 1)
 
     def operators(self) -> list[OperatorTimes]:
         """What was found.
@@ -116,9 +119,10 @@ class LiteRtProfiler:
         Raises:
             ModelError: it was nothing.
         """
-        if not self._operators:
+        operators = self._events.operators()
+        if not operators:
             raise ModelError("LiteRT's profiler told of no operator")
-        return self._operators
+        return operators
 
 
 def _compile(data: bytes, threads: int, signature: int, fed: _Fed) -> _Profiled:
@@ -275,11 +279,11 @@ class _Profiled:
             arguments = (self._compiled, self._number, sizes[0], self._inputs, sizes[1], self._outputs)
             self._library.call("LiteRtRunCompiledModel", *arguments)
 
-    def events(self, repeat: int) -> list[Event]:
-        """Tag, type and elapsed µs of each event of some inferences."""
+    def events(self) -> list[Event]:
+        """The events of one inference."""
         self._library.call("LiteRtResetProfiler", self._profiler)
         self._library.call("LiteRtStartProfiler", self._profiler)
-        self.run(repeat)
+        self.run(1)
         self._library.call("LiteRtStopProfiler", self._profiler)
         count = c_int()
         self._library.call("LiteRtGetNumProfilerEvents", self._profiler, byref(count))
@@ -302,4 +306,6 @@ def read_events(raw: bytes, count: int) -> Iterator[Event]:
         at = i * size
         tag = c_void_p(int.from_bytes(raw[at + _TAG : at + _TAG + 8], "little"))
         text = ctypes.cast(tag, c_char_p).value or b"" if kind in (BUILTIN, DELEGATED) else b""
-        yield text.decode(errors="replace"), kind, int.from_bytes(raw[at + _ELAPSED : at + _ELAPSED + 8], "little")
+        subgraph = int.from_bytes(raw[at + _SUBGRAPH : at + _SUBGRAPH + 8], "little") if size == _KNOWN_SIZE else None
+        elapsed_us = int.from_bytes(raw[at + _ELAPSED : at + _ELAPSED + 8], "little")
+        yield Event(text.decode(errors="replace"), kind, elapsed_us, subgraph)

@@ -168,8 +168,8 @@ def _latency(visits: Sequence[Visit]) -> dict[str, Any]:
     figure = estimate([visit.latency_ms / visit.slowdown for visit in visits], [visit.start for visit in visits])
     return {
         "latency_ms": figure.median,
-        "latency_ms_low": figure.low,
-        "latency_ms_high": figure.high,
+        "latency_ms_low": figure.low if figure.samples > 1 else None,  # one reading has no interval
+        "latency_ms_high": figure.high if figure.samples > 1 else None,
         "samples": figure.samples,
         "starts": len({visit.start for visit in visits}),
     }

@@ -18,6 +18,8 @@ MOST_AT_ONCE = 1_000_000
 NORMAL_95 = 1.96
 """Standard deviations on either side of the mean that hold 95 % of a normal variable."""
 ROUNDING = 1e-9
+TRIMMED = 0.1
+"""Share of the readings that is left out at either end."""
 
 
 @dataclass(frozen=True)
@@ -86,3 +88,10 @@ def relative_spread(medians: Sequence[float]) -> float:
         return math.inf
     low, middle, high = np.percentile(medians, [25, 50, 75])
     return float(1.57 * (high - low) / math.sqrt(len(medians)) / middle)
+
+
+def trimmed_mean(values: Sequence[float]) -> float:
+    """The mean without the extreme tenths: readings in whole units are averaged, hiccups are not."""
+    ordered = np.sort(np.array(values, np.float64))
+    cut = int(TRIMMED * len(ordered))
+    return float(ordered[cut : len(ordered) - cut].mean())
