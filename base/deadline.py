@@ -14,11 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-GRACE_S = 1.0
-"""What an answer may take once the deadline has passed, so that sessions and processes can still be closed."""
-SPARE_S = 3.0
-"""How far a process's start, or an inference begun in time, may outlast a budget before it counts as hung."""
-
+GRACE_S = 3.5
+"""What any one answer may take, however near the deadline: processes start, and an inference begun in time ends."""
 
 _END: ContextVar[float] = ContextVar("deadline", default=math.inf)
 """The deadline on the monotonic clock."""
@@ -41,7 +38,7 @@ def time_left_s() -> float:
 
 
 def patience_s(most_s: float) -> float:
-    """Seconds to wait for an answer that may take ``most_s``: not beyond the deadline, but for :data:`GRACE_S`."""
+    """Seconds to wait for an answer that may take ``most_s``: to the deadline, but :data:`GRACE_S` at least."""
     return min(most_s, max(time_left_s(), GRACE_S))
 
 

@@ -69,7 +69,21 @@ def format_bytes(count: float) -> str:
 
 def format_ms(milliseconds: float) -> str:
     """A latency for people, in µs, ms or s, three digits."""
-    for unit, value in (("µs", milliseconds * 1e3), ("ms", milliseconds)):
-        if abs(value) < 999.5:  # 999.5 has four digits once rounded to three
-            return f"{value:.3g} {unit}"
-    return f"{milliseconds / 1e3:.3g} s"
+    unit, per_ms = _unit_of(milliseconds)
+    return f"{milliseconds * per_ms:.3g} {unit}"
+
+
+def format_ms_interval(milliseconds: float, low: float | None, high: float | None) -> str:
+    """A latency's interval in the unit of the latency, four digits; empty where it has none."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    _, per_ms = _unit_of(milliseconds)
+    return f"[{low * per_ms:.4g}, {high * per_ms:.4g}]"
+
+
+def _unit_of(milliseconds: float) -> tuple[str, float]:
+    """The unit in which a latency has at most three digits, and how many of it a millisecond is."""
+    for unit, per_ms in (("µs", 1e3), ("ms", 1.0)):
+        if abs(milliseconds * per_ms) < 999.5:  # 999.5 has four digits once rounded to three
+            return unit, per_ms
+    return "s", 1e-3

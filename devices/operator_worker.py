@@ -9,22 +9,24 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
+from netdyno.base.errors import ModelError
+from netdyno.base.scratch import scratch_folder
 from netdyno.devices.agent import models
 from netdyno.devices.agent.limits import default_limit, limit_memory
 from netdyno.devices.agent.main import end_with, trouble
 from netdyno.devices.agent.work import arrays_of, model_source
 from netdyno.devices.litert_profile import LiteRtProfiler
-from netdyno.devices.onnxruntime_profile import parse_profile
-from netdyno.devices.operators import OperatorProfile, OperatorTimes, to_wire
+from netdyno.devices.litert_shapes import tensor_shapes
+from netdyno.devices.onnxruntime_nodes import describe, read_graph, size_of
+from netdyno.devices.onnxruntime_profile import parse_nodes
+from netdyno.devices.operators import WARM_UP, OperatorProfile, OperatorTimes, to_wire, turns
 from netdyno.devices.wire import Frame, receive, send
 
-WARM_UP = 5
-TURN = 10
-"""Inferences with the profiler, then as many without."""
+_LARGEST_GRAPH = 1 << 30
+"""Bytes of a model of which a second copy is written."""
 
 
 class Profiler(Protocol):
@@ -44,8 +46,14 @@ class OnnxRuntimeProfiler:
     """ONNX Runtime's profiler: it writes a file, which is read in the end."""
 
     def __init__(self, source: Any, request: Request, folder: Path) -> None:
-        self._model = request.load("onnxruntime", source, profile=str(folder / "profile"))
-        self._warm_up = 0
+        self._graph, self._source = folder / "graph.onnx", source
+        options = {"profile": str(folder / "profile")}
+        try:
+            graph = str(self._graph) if size_of(source) <= _LARGEST_GRAPH else ""
+            self._model = request.load("onnxruntime", source, **options, graph=graph)
+        except Exception:  # not every graph that can be run can be written; runtimes raise types of their own
+            self._model = request.load("onnxruntime", source, **options)
+        self._warm_up = self._inferences = 0
 
     def warm_up(self, inferences: int) -> None:
         """Run; these times are left out in the end."""
@@ -54,16 +62,25 @@ class OnnxRuntimeProfiler:
 
     def run(self, inferences: int) -> None:
         """Run; the profiler is always on."""
+        self._inferences += inferences
         for _ in range(inferences):
             self._model.run()
 
     def operators(self) -> list[OperatorTimes]:
-        """Read the profile."""
+        """Read the profile.
+
+        Raises:
+            ModelError: it tells of other inferences than were run.
+        """
         text = Path(self._model.session.end_profiling()).read_text(encoding="utf-8")
-        operators = parse_profile(text, "its profile")
-        for operator in operators:
-            del operator.latency_us[: self._warm_up]
-        return [operator for operator in operators if operator.latency_us]
+        nodes, inferences = parse_nodes(text, "its profile", self._warm_up)
+        if inferences != self._inferences - self._warm_up:
+            raise ModelError(f"the profile ends after {inferences} inferences: it has more events than are kept")
+        executed = read_graph(self._graph) if self._graph.exists() else None
+        operators = describe(nodes, inferences, executed, lambda: read_graph(self._source))
+        for operator in operators:  # where it did not run it took no time
+            operator.latency_us.extend([0.0] * (inferences - len(operator.latency_us)))
+        return operators
 
 
 class Request:
@@ -96,20 +113,24 @@ def profile(runtime: str, frame: Frame) -> OperatorProfile:
     request = Request(frame)
     source = request.source(runtime)
     plain = request.load(runtime, source)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         profiler: Profiler
         if runtime == "onnxruntime":
-            profiler = OnnxRuntimeProfiler(source, request, Path(folder))
+            profiler = OnnxRuntimeProfiler(source, request, folder)
         else:
             signature = request.message.get("options", {}).get("signature", "")
             profiler = LiteRtProfiler(source, request.arrays(), request.threads, signature)
-        profiler.warm_up(WARM_UP)
-        plain.time_runs(WARM_UP)
+        warm_up = min(WARM_UP, request.inferences)
+        profiler.warm_up(warm_up)
         whole_us: list[float] = []
-        for _ in range(-(-request.inferences // TURN)):
-            profiler.run(TURN)
-            whole_us += [latency_ns / 1e3 for latency_ns in plain.time_runs(TURN)]
-        return OperatorProfile(profiler.operators(), whole_us)
+        if request.inferences > 1:
+            plain.time_runs(warm_up)
+        for turn in turns(request.inferences):
+            profiler.run(turn)
+            if request.inferences > 1:
+                whole_us += [latency_ns / 1e3 for latency_ns in plain.time_runs(turn)]
+        tensors = tensor_shapes(source, list(request.arrays().values())) if runtime == "litert" else ()
+        return OperatorProfile(profiler.operators(), whole_us, tensors=tensors)
 
 
 def main(runtime: str, limit: str) -> None:

@@ -16,9 +16,9 @@ from netdyno.devices.device import Device, Session, Settings
 from netdyno.profiler.journal import Visit
 from netdyno.profiler.layers import count_operators
 from netdyno.profiler.measure import Method
+from netdyno.profiler.operator_plan import Once
 from netdyno.profiler.operators import OperatorsReport, profile_operators
 from netdyno.profiler.profiling import describe
-from netdyno.profiler.roofs import measure_roofs
 from netdyno.profiler.samples import make_samples
 from netdyno.profiler.statistics import estimate, relative_spread
 from netdyno.profiler.table import LookupTable, make_rows
@@ -32,15 +32,15 @@ LEAST_VISITS = 10
 class ModelReport:
     """A model's figures: latencies in ms with the median's 95 % interval, memory in bytes above an idle process.
 
-    Minimum and percentiles are None where the runtime tells no single times.
+    Minimum and percentiles are None where the runtime tells no single times, the interval where there is one reading.
     """
 
     runtime: str
     load_ms: float
     first_ms: float
     latency_ms: float
-    latency_ms_low: float
-    latency_ms_high: float
+    latency_ms_low: float | None
+    latency_ms_high: float | None
     latency_ms_min: float | None
     latency_ms_p90: float | None
     latency_ms_p99: float | None
@@ -72,23 +72,28 @@ def profile_model(
 
 
 def profile_parts(
-    artifact: Artifact, device: Device, settings: Settings, method: Method, progress: Progress = silent
+    artifact: Artifact,
+    device: Device,
+    settings: Settings,
+    method: Method,
+    progress: Progress = silent,
+    whole: ModelReport | None = None,
 ) -> tuple[OperatorsReport | None, str]:
-    """A model's operators under the device's roofs, or why the runtime does not tell of them.
+    """A model's operators under the device's roofs, or why there are none; ``whole`` is what is known already.
 
     Raises:
         DeviceError: the device was lost.
     """
     settings = replace(settings, runtime=device.runtime_for(artifact, settings))
-    progress("operators", 0, 2, "roofs")
+    once = None if whole is None else Once(whole.latency_ms, whole.load_ms)
+    progress("operators", 0, 1, "profiler")
     try:
-        roofs = measure_roofs(device, settings)
-        progress("operators", 1, 2, "profiler")
-        report = profile_operators(artifact, device, settings, roofs, budget_s=method.budget_s or DEFAULT_BUDGET_S)
+        budget_s = method.budget_s or DEFAULT_BUDGET_S
+        report = profile_operators(artifact, device, settings, budget_s=budget_s, once=once)
     except (ModelError, WorkerLost) as error:
         return None, str(error)
     finally:
-        progress("operators", 2, 2)
+        progress("operators", 1, 1)
     return report, ""
 
 
@@ -126,9 +131,10 @@ def model_table(
 def _profile_once(
     artifact: Artifact, device: Device, settings: Settings, method: Method, progress: Progress
 ) -> ModelReport:
+    until = time.monotonic() + (method.budget_s or DEFAULT_BUDGET_S)
     with device.open(artifact, settings) as session:
         memory = session.peak_memory_bytes() if method.memory else None
-        visits = _sample(session, method, progress)
+        visits = _sample(session, method, max(until - time.monotonic(), 0.0), progress)
         if session.averaged:  # what is told of all inferences of a call is one reading
             visits = [visit[:1] for visit in visits]
         figure = estimate(visits, [1] * len(visits))
@@ -138,8 +144,8 @@ def _profile_once(
             load_ms=session.load.load_ms,
             first_ms=session.load.first_ms,
             latency_ms=figure.median,
-            latency_ms_low=figure.low,
-            latency_ms_high=figure.high,
+            latency_ms_low=figure.low if figure.samples > 1 else None,
+            latency_ms_high=figure.high if figure.samples > 1 else None,
             latency_ms_min=None if session.averaged else float(every.min()),
             latency_ms_p90=None if session.averaged else float(np.percentile(every, 90)),
             latency_ms_p99=None if session.averaged else float(np.percentile(every, 99)),
@@ -148,13 +154,18 @@ def _profile_once(
         )
 
 
-def _sample(session: Session, method: Method, progress: Progress) -> list[NDArray[np.float64]]:
-    """Latencies in ms, an array a visit, after a tenth of the budget (one second at most) of warm-up."""
-    budget = method.budget_s or DEFAULT_BUDGET_S
+def _sample(session: Session, method: Method, budget_s: float, progress: Progress) -> list[NDArray[np.float64]]:
+    """Latencies in ms, an array a visit, after a tenth of the budget (one second at most) of warm-up.
+
+    What is so slow that it leaves no time for more is warm by its loading, which has run it once.
+    """
     began = time.monotonic()
-    warm = min(budget / 10, 1.0)
+    warm_s = min(budget_s / 10, 1.0)
     latency_ms = session.time(1) / 1e6
-    while time.monotonic() - began < warm:
+    if time.monotonic() - began > budget_s / 2:
+        progress("latency", 1000, 1000)
+        return [latency_ms]
+    while time.monotonic() - began < warm_s:
         latency_ms = session.time(1) / 1e6
     repeat = int(np.clip(VISIT_S * 1e3 / latency_ms[0], 1, 1000))
     visits: list[NDArray[np.float64]] = []
@@ -162,9 +173,9 @@ def _sample(session: Session, method: Method, progress: Progress) -> list[NDArra
     while True:
         visits.append(session.time(repeat) / 1e6)
         medians.append(float(np.median(visits[-1])))
-        spent = time.monotonic() - began
-        progress("latency", int(1000 * min(spent / budget, 1.0)), 1000, f"median {np.median(medians):.4g} ms")
+        spent_s = time.monotonic() - began
+        progress("latency", int(1000 * min(spent_s / budget_s, 1.0)), 1000, f"median {np.median(medians):.4g} ms")
         tight = len(visits) >= LEAST_VISITS and relative_spread(medians) <= method.spread
-        if tight or spent >= budget:
+        if tight or spent_s >= budget_s:
             progress("latency", 1000, 1000)
             return visits

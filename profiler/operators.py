@@ -6,7 +6,7 @@ The times are those of the runtime's own profiler; the whole is measured without
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,65 +14,28 @@ import numpy as np
 
 from netdyno.base.artifact import Artifact
 from netdyno.devices.device import Device, Settings
-from netdyno.devices.operators import OperatorProfile, OperatorTimes
-from netdyno.exporters.graph import FP32_BYTES, GraphBuilder
-from netdyno.exporters.tflite_operators import read_operators
-from netdyno.exporters.writers import write
+from netdyno.devices.operators import OperatorProfile
 from netdyno.profiler.layers import count_operators
+from netdyno.profiler.operator_plan import Once, Runs, run_profiles
+from netdyno.profiler.operator_work import OperatorWork, works_of
 from netdyno.profiler.roofs import Roofs
-from netdyno.profiler.statistics import NORMAL_95
+from netdyno.profiler.statistics import NORMAL_95, trimmed_mean
 
-INFERENCES, LEAST_INFERENCES = 120, 20
-STARTS = 3
-"""Processes that profile one after the other: a restart moves figures more than an inference does."""
 BUDGET_S = 10.0
-TRIMMED = 0.1
-"""Share of the readings that is left out at either end: whole µs are averaged, but hiccups are not."""
-CHAIN = 64
-"""Operators of the model that tells the profiler's own overhead."""
+RESOLUTION_MS = 1e-3
+"""What profilers count in."""
+LEAST_COVERED, MOST_COVERED = 0.8, 1.2
 DELEGATES = ("XNNPACK", "GPU", "NNAPI", "CPUExecutionProvider")
-_CLASSES = {
-    "Convolution": "convolution",
-    "Fully Connected": "convolution",
-    "Deconvolution": "convolution",
-    "Batch Matrix Multiply": "convolution",
-    "CONV_2D": "convolution",
-    "DEPTHWISE_CONV_2D": "convolution",
-    "FULLY_CONNECTED": "convolution",
-    "TRANSPOSE_CONV": "convolution",
-    "BATCH_MATMUL": "convolution",
-    "Add": "ADD",
-    "Subtract": "SUB",
-    "Multiply": "MUL",
-    "HardSwish": "HARD_SWISH",
-    "Sigmoid": "LOGISTIC",
-    "Mean": "MEAN",
-    "Max Pooling": "MAX_POOL_2D",
-    "Average Pooling": "AVERAGE_POOL_2D",
-    "Softmax": "SOFTMAX",
-}
-"""What XNNPACK calls operators (up to the first bracket) and what the file calls them, as one."""
-
-
-_WEIGHTS = {"Conv": 1, "ConvInteger": 1, "ConvTranspose": 1, "QLinearConv": 3}
-"""Which input of a convolution is its weight."""
-_UNCOUNTED = {
-    "Attention", "DeformConv", "Einsum", "GRU", "GroupQueryAttention", "LSTM", "MatMulBnb4", "MatMulNBits",
-    "MultiHeadAttention", "PackedAttention", "QAttention", "QGemm", "QMoE", "MoE", "RNN",
-}  # fmt: skip
-"""Operators that multiply and whose shapes do not tell how often."""
-_PRODUCTS = ("MatMul", "MatMulInteger", "DynamicQuantizeMatMul", "Gemm", "QLinearMatMul")
-
-Work = tuple[int | None, int | None]
-"""Multiply-accumulates and bytes moved, as far as they are known."""
 
 
 @dataclass(frozen=True)
 class OperatorReport:
     """An operator: mean latency over process starts with its interval, its share, its work, and its roof.
 
-    ``macs`` and ``moved_bytes`` are None where nothing tells them. ``roof`` is ``compute`` or ``memory``, whichever
-    bounds its ratio of work to bytes; ``of_roof`` is the share of that roof that it reaches.
+    Latency and work are those of all ``calls`` in one inference. The interval is None where one start is all there
+    is, and works where nothing tells them; ``executed_macs`` hold the channels that the runtime adds to the model's
+    own. ``roof`` is ``compute`` or ``memory``, whichever bounds its ratio of work to bytes; ``of_roof`` is the share
+    of that roof that it reaches.
     """
 
     position: int
@@ -80,12 +43,14 @@ class OperatorReport:
     name: str
     provider: str
     latency_ms: float
-    latency_ms_low: float
-    latency_ms_high: float
+    latency_ms_low: float | None
+    latency_ms_high: float | None
     samples: int
     starts_ms: tuple[float, ...]
     share: float
+    calls: float = 1.0
     macs: int | None = None
+    executed_macs: int | None = None
     moved_bytes: int | None = None
     roof: str = ""
     of_roof: float | None = None
@@ -96,67 +61,92 @@ class OperatorsReport:
     """A model's operators, and how much of an inference they add up to.
 
     ``whole_ms`` is an inference without the profiler, ``covered`` the operators' sum relative to it. ``overhead_ms``
-    is what the profiler itself adds to each operator; it is taken off. ``partitions`` is how many parts of the model
-    a delegate has; None where it is not told.
+    is what the profiler itself adds to each execution; it is taken off. ``call_ms`` is what a call of the runtime
+    takes beside its operators. ``valid`` is whether both together make up the whole, within a fifth. ``macs`` and
+    ``moved_bytes`` are sums over the operators of which they are known; of ``macs_unknown`` and ``moved_unknown``
+    operators they are not. ``partitions`` is how many parts of the model a delegate has; None where it is not told.
     """
 
     operators: tuple[OperatorReport, ...]
     whole_ms: float
     covered: float
+    valid: bool
     overhead_ms: float
+    call_ms: float
+    macs: int
+    macs_unknown: int
+    moved_bytes: int
+    moved_unknown: int
     outside_delegate: tuple[str, ...]
     inferences: int
     partitions: int | None = None
 
 
 def profile_operators(
-    artifact: Artifact, device: Device, settings: Settings, roofs: Roofs, budget_s: float = BUDGET_S
+    artifact: Artifact,
+    device: Device,
+    settings: Settings,
+    roofs: Roofs | None = None,
+    budget_s: float = BUDGET_S,
+    once: Once | None = None,
 ) -> OperatorsReport:
-    """Profile a model's operators on a device, in about the time of the budget, but over 20 inferences at least.
+    """Profile a model's operators on a device within a budget.
+
+    ``once`` is what is known of the model already. Roofs are measured unless they are given.
 
     Raises:
-        ModelError: the runtime refuses the model, or has no profiler of operators.
+        ModelError: the runtime refuses the model or has no profiler of operators, or there is no time.
         DeviceError: the device was lost.
     """
-    overhead_ms = _overhead_ms(device, settings)
-    with device.open(artifact, settings) as session:
-        once_s = float(session.time(2)[-1]) / 1e9
-    inferences = int(np.clip(budget_s / (2 * once_s), LEAST_INFERENCES, INFERENCES)) // STARTS + 1
-    profiles = [device.profile_operators(artifact, settings, inferences) for _ in range(STARTS)]
-    operators = profiles[0].operators
-    times = [_latency(starts, overhead_ms) for starts in _across_starts(profiles)]
-    total = sum(own.mean_ms for own in times) or math.inf
-    works = _works(artifact, operators)
-    each = enumerate(zip(operators, times, works, strict=True))
-    reports = tuple(_report(i, own, time, total, work, roofs) for i, (own, time, work) in each)
-    whole_ms = float(np.median([time for profile in profiles for time in profile.whole_us])) / 1e3
+    runs = run_profiles(artifact, device, settings, budget_s, once)
+    works = works_of(artifact, runs.profiles[0])
+    return _report(runs, works, runs.roofs(device, settings, works) if roofs is None else roofs)
+
+
+def _report(runs: Runs, works: Sequence[OperatorWork], roofs: Roofs) -> OperatorsReport:
+    profiles, operators = runs.profiles, runs.profiles[0].operators
+    whole_ms = float(np.mean([_whole_ms(profile, runs) for profile in profiles]))
+    times = _across_starts(profiles, runs)
+    total = sum(own.mean_ms for own in times)
+    reports = []
+    for i, (own, time, work) in enumerate(zip(operators, times, works, strict=True)):
+        resolved = time.mean_ms >= RESOLUTION_MS * own.calls
+        told = (work.executed_macs, work.moved_bytes, work.precision)
+        roof, of_roof = roofs.under(time.mean_ms, *told, own.calls) if resolved else ("", None)
+        report = OperatorReport(
+            position=i,
+            type=own.type,
+            name=own.name,
+            provider=own.provider,
+            latency_ms=time.mean_ms,
+            latency_ms_low=time.low_ms,
+            latency_ms_high=time.high_ms,
+            samples=time.samples,
+            starts_ms=time.starts_ms,
+            share=time.mean_ms / (total or math.inf),
+            calls=own.calls,
+            macs=work.macs,
+            executed_macs=work.executed_macs,
+            moved_bytes=work.moved_bytes,
+            roof=roof,
+            of_roof=of_roof,
+        )
+        reports.append(report)
     outside = Counter(own.type for own in reports if own.provider and own.provider not in DELEGATES)
-    names = tuple(f"{count} × {kind}" for kind, count in outside.most_common())
-    covered = sum(own.latency_ms for own in reports) / whole_ms
     return OperatorsReport(
-        reports, whole_ms, covered, overhead_ms, names, inferences * STARTS, profiles[0].partitions
-    )
-
-
-def _report(
-    position: int, own: OperatorTimes, time: _Latency, total: float, work: Work, roofs: Roofs
-) -> OperatorReport:
-    roof, of_roof = roofs.under(time.mean_ms, *work)
-    return OperatorReport(
-        position=position,
-        type=own.type,
-        name=own.name,
-        provider=own.provider,
-        latency_ms=time.mean_ms,
-        latency_ms_low=time.low_ms,
-        latency_ms_high=time.high_ms,
-        samples=time.samples,
-        starts_ms=time.starts_ms,
-        share=time.mean_ms / total,
-        macs=work[0],
-        moved_bytes=work[1],
-        roof=roof,
-        of_roof=of_roof,
+        operators=tuple(reports),
+        whole_ms=whole_ms,
+        covered=total / whole_ms,
+        valid=(total + runs.overhead.call_ms) / whole_ms >= LEAST_COVERED and total / whole_ms <= MOST_COVERED,
+        overhead_ms=runs.overhead.operator_ms,
+        call_ms=runs.overhead.call_ms,
+        macs=sum(own.macs or 0 for own in works),
+        macs_unknown=sum(own.macs is None for own in works),
+        moved_bytes=sum(own.moved_bytes or 0 for own in works),
+        moved_unknown=sum(own.moved_bytes is None for own in works),
+        outside_delegate=tuple(f"{count} × {kind}" for kind, count in outside.most_common()),
+        inferences=runs.inferences,
+        partitions=profiles[0].partitions,
     )
 
 
@@ -165,94 +155,48 @@ class _Latency:
     """Mean over process starts with its interval, readings, and the starts' own means."""
 
     mean_ms: float
-    low_ms: float
-    high_ms: float
+    low_ms: float | None
+    high_ms: float | None
     samples: int
     starts_ms: tuple[float, ...]
 
 
-def _across_starts(profiles: Sequence[OperatorProfile]) -> list[list[list[float]]]:
-    """Of each operator of the first profile the times in every start that tells of it."""
-    by_key: dict[str, list[list[float]]] = {}
+def _means_ms(profile: OperatorProfile, runs: Runs) -> list[float]:
+    """Each operator's mean of one start, less what the profiler adds to its executions.
+
+    What runs others has what they leave of the whole, at most its own time: the profiler's own work on its body is in
+    that as well, and may be many times as long.
+    """
+    overhead = runs.overhead
+    raw = [
+        max(trimmed_mean(own.latency_us) / 1e3 - own.calls * overhead.operator_ms, 0.0) for own in profile.operators
+    ]
+    outer = sum(time for own, time in zip(profile.operators, raw, strict=True) if own.inside)
+    left = _whole_ms(profile, runs) - overhead.call_ms - (sum(raw) - outer)
+    share = min(max(left / outer, 0.0), 1.0) if outer else 0.0
+    return [time * share if own.inside else time for own, time in zip(profile.operators, raw, strict=True)]
+
+
+def _whole_ms(profile: OperatorProfile, runs: Runs) -> float:
+    return trimmed_mean(profile.whole_us) / 1e3 if profile.whole_us else runs.once.latency_ms
+
+
+def _across_starts(profiles: Sequence[OperatorProfile], runs: Runs) -> list[_Latency]:
+    """Latency of each operator of the first profile from every start that tells of it."""
+    by_key: dict[str, list[tuple[float, int]]] = {}
     for profile in profiles:
         named = count_operators((own.type, own.name) for own in profile.operators)
-        for operator, own in zip(named, profile.operators, strict=True):
-            by_key.setdefault(operator.key, []).append(own.latency_us)
+        for operator, own, mean_ms in zip(named, profile.operators, _means_ms(profile, runs), strict=True):
+            by_key.setdefault(operator.key, []).append((mean_ms, len(own.latency_us)))
     first = count_operators((own.type, own.name) for own in profiles[0].operators)
-    return [by_key[operator.key] for operator in first]
+    return [_latency(by_key[operator.key]) for operator in first]
 
 
-def _latency(starts: Sequence[Sequence[float]], overhead_ms: float) -> _Latency:
-    """Trimmed means of each start less the overhead, and how far their mean is known from how they scatter."""
-    means = [max(_trimmed_mean_ms(start) - overhead_ms, 0.0) for start in starts]
-    mean, samples = float(np.mean(means)), sum(map(len, starts))
-    half = NORMAL_95 * float(np.std(means, ddof=1)) / math.sqrt(len(means)) if len(means) > 1 else 0.0
-    return _Latency(mean, max(mean - half, 0.0), mean + half, samples, tuple(means))
-
-
-def _trimmed_mean_ms(latency_us: Sequence[float]) -> float:
-    values = np.sort(np.array(latency_us)) / 1e3
-    cut = int(TRIMMED * len(values))
-    return float(values[cut : len(values) - cut].mean())
-
-
-def _overhead_ms(device: Device, settings: Settings) -> float:
-    """What the profiler adds to an operator: of operators without work, their times beyond those of the whole."""
-    builder = GraphBuilder("chain")
-    x = builder.input("x", (1, 1, 1, 1))
-    for i in range(CHAIN):
-        x = builder.unary(("relu", "h_swish")[i % 2], x)
-    chain = write(builder.build(x), device.formats[settings.runtime])
-    profile = device.profile_operators(chain, settings, INFERENCES)
-    operators_ms = sum(_trimmed_mean_ms(operator.latency_us) for operator in profile.operators)
-    beyond = operators_ms - float(np.median(profile.whole_us)) / 1e3
-    return max(beyond / len(profile.operators), 0.0)
-
-
-def _works(artifact: Artifact, operators: Sequence[OperatorTimes]) -> list[Work]:
-    """The work of each operator: from its shapes, or from the file where the runtime tells none."""
-    if any(operator.input_shapes for operator in operators):
-        return [(macs_of(operator), _moved(operator)) for operator in operators]
-    return _from_file(artifact, operators) if artifact.format == "tflite" else [(None, None)] * len(operators)
-
-
-def _moved(operator: OperatorTimes) -> int | None:
-    """Bytes that the runtime tells of, and at least a product's matrices: on one packed beforehand it is silent."""
-    read, written = operator.input_shapes, operator.output_shapes
-    if operator.moved_bytes is None or operator.type.removeprefix("Fused") not in ("MatMul", "Gemm") or not written:
-        return operator.moved_bytes
-    rows, columns = math.prod(written[0][:-1]), math.prod(written[0][-1:])
-    inner = math.prod(read[0]) // max(rows, 1) if read else 0
-    return max(operator.moved_bytes, FP32_BYTES * (rows * inner + inner * columns + rows * columns))
-
-
-def macs_of(operator: OperatorTimes) -> int | None:
-    """Multiply-accumulates of an ONNX operator as it is executed; None where its shapes do not tell."""
-    read, written = operator.input_shapes, operator.output_shapes
-    kind = operator.type.removeprefix("Nhwc").removeprefix("Fused")
-    try:
-        if kind in _WEIGHTS:
-            summed = math.prod(read[_WEIGHTS[kind]][1:])
-            return summed * math.prod((read if kind == "ConvTranspose" else written)[0])
-        if kind in _PRODUCTS:
-            # Whichever side is transposed: what the first input has beyond the output's rows is summed over.
-            return math.prod(read[0]) // max(math.prod(written[0][:-1]), 1) * math.prod(written[0])
-    except IndexError:
-        return None
-    return None if kind in _UNCOUNTED else 0
-
-
-def _from_file(artifact: Artifact, operators: Sequence[OperatorTimes]) -> list[Work]:
-    """Work from the file's operators: those of one class are met in order, where there are as many of them."""
-    written: dict[str, list[Work]] = defaultdict(list)
-    for each in read_operators(artifact):
-        written[_CLASSES.get(each.type, each.type)].append((each.macs, each.moved_bytes))
-    classes = [_class(operator) for operator in operators]
-    counts = Counter(classes)
-    known = {kind: iter(works) for kind, works in written.items() if len(works) == counts[kind]}
-    return [next(known[kind]) if kind in known else (None, None) for kind in classes]
-
-
-def _class(operator: OperatorTimes) -> str:
-    name = operator.type.partition(" (")[0]
-    return _CLASSES.get(name, name)
+def _latency(starts: Sequence[tuple[float, int]]) -> _Latency:
+    """The mean of starts' means, and how far it is known from how they scatter."""
+    means = tuple(mean_ms for mean_ms, _ in starts)
+    mean, samples = float(np.mean(means)), sum(count for _, count in starts)
+    if len(means) == 1:
+        return _Latency(mean, None, None, samples, means)
+    half = NORMAL_95 * float(np.std(means, ddof=1)) / math.sqrt(len(means))
+    return _Latency(mean, max(mean - half, 0.0), mean + half, samples, means)

@@ -61,14 +61,15 @@ class OnnxRuntimeModel(Model):
     """ONNX Runtime on its CPU provider; runs take and make what ``session.run`` does.
 
     ``data`` is the model, or the path of its file. With ``folder`` it is bytes whose external data lies under that
-    folder. With ``profile`` the runtime times its operators, and writes a file whose name begins so.
+    folder. With ``profile`` the runtime times its operators, and writes a file whose name begins so; with ``graph``
+    it writes the graph that it executes to that file, and the weights beside it.
     """
 
     library = "onnxruntime"
     opens_files = True
     providers: Sequence[Tuple[str, Dict[str, str]]] = (("CPUExecutionProvider", {}),)
 
-    def __init__(self, data: Any, threads: int, profile: str = "", folder: str = "") -> None:
+    def __init__(self, data: Any, threads: int, profile: str = "", folder: str = "", graph: str = "") -> None:
         import onnxruntime  # type: ignore[import-untyped, unused-ignore]
 
         onnxruntime.set_default_logger_severity(4)
@@ -85,6 +86,11 @@ class OnnxRuntimeModel(Model):
         if profile:
             options.enable_profiling = True
             options.profile_file_prefix = profile
+        if graph:
+            options.optimized_model_filepath = graph
+            beside = "session.optimized_model_external_initializers_"
+            options.add_session_config_entry(beside + "file_name", "weights.bin")
+            options.add_session_config_entry(beside + "min_size_in_bytes", "1024")
         self.session = onnxruntime.InferenceSession(data, options, providers=list(self.providers))
         self.found: Found = [(i.name, list(i.shape), _onnx_dtype(i.type)) for i in self.session.get_inputs()]
         self.results = [(o.name, _onnx_dtype(o.type)) for o in self.session.get_outputs()]
@@ -163,7 +169,7 @@ def _array(name: str, dtype: str, made: Any) -> Any:
     """An output as an array; what is none in the runtime is none here."""
     try:
         array = made.numpy() if hasattr(made, "numpy") else made
-        if array.dtype.kind in "biufc":
+        if array.dtype.name == dtype:
             return array
     except (AttributeError, RuntimeError):  # a list or a dictionary; or the runtime's own word for it
         pass

@@ -27,9 +27,8 @@ from netdyno.devices.android.process import (
 from netdyno.devices.android.runner import PhoneRunner, PhoneWorker
 from netdyno.devices.device import LoadReading, Settings
 from netdyno.devices.feeding import Fed, feed
-from netdyno.devices.litert_events import add_events
-from netdyno.devices.operator_worker import TURN, WARM_UP
-from netdyno.devices.operators import OperatorProfile, OperatorTimes
+from netdyno.devices.litert_events import Event, OperatorEvents
+from netdyno.devices.operators import WARM_UP, OperatorProfile, turns
 from netdyno.devices.signature import Tensor
 from netdyno.devices.types import require_plain
 from netdyno.devices.wire import Arrays, Frame
@@ -76,15 +75,17 @@ class BuiltinRunner(PhoneRunner):
         try:
             worker.load(_PLAIN, artifact, settings)
             worker.load(_PROFILED, artifact, settings, profiled=True)
-            operators: list[OperatorTimes] = []
+            events = OperatorEvents()
             whole_us: list[float] = []
-            worker.run(_PLAIN, WARM_UP)
-            worker.run(_PROFILED, WARM_UP)
-            for _ in range(-(-inferences // TURN)):
-                worker.add_operators(_PROFILED, operators, TURN)
-                whole_us += (worker.run(_PLAIN, TURN) / 1e3).tolist()
+            warm_up = min(WARM_UP, inferences)
+            worker.run(_PLAIN, warm_up)
+            worker.run(_PROFILED, warm_up)
+            for turn in turns(inferences):
+                worker.add_events(_PROFILED, events, turn)
+                whole_us += (worker.run(_PLAIN, turn) / 1e3).tolist()
         finally:
             worker.end()
+        operators = events.operators()
         if not operators:
             raise ModelError("LiteRT's profiler told of no operator")
         return OperatorProfile(operators, whole_us)
@@ -180,14 +181,14 @@ class BuiltinWorker(PhoneWorker):
                 latency_ns = np.array([int(ns) for ns in said["ns"]], np.int64)
             yield latency_ns
 
-    def add_operators(self, number: int, operators: list[OperatorTimes], repeat: int) -> None:
+    def add_events(self, number: int, found: OperatorEvents, repeat: int) -> None:
         """Run a model that is profiled, and add its operators' times."""
         said = self.process.ask(f"events {self._models[number].slot} {repeat}")
         with understood(self._transport.serial):
-            events = [(str(tag), int(kind), int(elapsed_us)) for tag, kind, elapsed_us in said["events"]]
-            if not all(0 <= elapsed_us < LONGEST_US for _, _, elapsed_us in events):
+            events = [Event(str(tag), int(kind), int(elapsed_us)) for tag, kind, elapsed_us in said["events"]]
+            if not all(0 <= event.elapsed_us < LONGEST_US for event in events):
                 raise ValueError("times that nothing takes")
-        add_events(operators, events)
+        found.add(events, repeat)
 
     def outputs(self, number: int) -> Arrays:
         """The last inference's outputs."""

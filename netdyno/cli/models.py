@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -40,20 +41,36 @@ def profile_one(
     operators: bool,
     as_json: bool,
 ) -> None:
-    """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table."""
-    from netdyno.base.deadline import SPARE_S, within
+    """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table.
+
+    Raises:
+        MeasurementInvalid: the operators do not add up to the whole.
+    """
+    from netdyno.base.deadline import within
+    from netdyno.base.errors import MeasurementInvalid
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
-    budget_s = None if method.budget_s is None else method.budget_s + SPARE_S
-    if operators:  # half of the budget is for them
-        method = replace(method, budget_s=(method.budget_s or DEFAULT_BUDGET_S) / 2)
     device.prepare()
     device.hold()  # waiting for another user is no part of the budget
-    with progress() as tell, within(budget_s):
+    began, limit_s = time.monotonic(), method.budget_s
+    budget_s = limit_s or DEFAULT_BUDGET_S
+    if operators:  # half of the budget is for them, less what the whole takes beyond its own
+        method = replace(method, budget_s=budget_s / 2)
+    parts, why_not = None, ""
+    with progress() as tell, within(limit_s):
         whole = profile_model(artifact, device, settings, method, tell)
-        parts, why_not = profile_parts(artifact, device, settings, method, tell) if operators else (None, "")
+        if operators:
+            left_s = max(budget_s - (time.monotonic() - began), 0.1)
+            method = replace(method, budget_s=min(left_s, budget_s / 2))
+            parts, why_not = profile_parts(artifact, device, settings, method, tell, whole)
     fed = device.inputs_of(artifact)
-    document = {"model": artifact.name, "sha256": artifact.sha256, "device": device.id, **asdict(whole)}
+    document = {
+        "model": artifact.name,
+        "sha256": artifact.sha256,
+        "device": device.id,
+        **asdict(whole),
+        "valid": True,
+    }
     document["inputs"] = [asdict(own) for own in fed]
     if parts is not None:
         document |= asdict(parts)
@@ -65,20 +82,24 @@ def profile_one(
         say(f"no operators: {why_not}")
     if as_json:
         emit(document)
-        return
-    _print_whole(artifact, device, whole)
-    print_inputs({artifact.name: fed})
-    if parts is not None:
-        _print_operators(parts)
+    else:
+        _print_whole(artifact, device, whole)
+        print_inputs({artifact.name: fed})
+        if parts is not None:
+            _print_operators(parts)
+    if parts is not None and not parts.valid:
+        sums = f"its operators add up to {parts.covered:.0%} of an inference without the profiler"
+        raise MeasurementInvalid(f"{artifact.name}: {sums}, so their times are not to be trusted")
 
 
 def _print_whole(artifact: Artifact, device: Any, report: ModelReport) -> None:
-    from netdyno.base.units import format_bytes, format_ms
+    from netdyno.base.units import format_bytes, format_ms, format_ms_interval
 
+    interval = format_ms_interval(report.latency_ms, report.latency_ms_low, report.latency_ms_high)
     rows = [
         ("load", format_ms(report.load_ms)),
         ("first inference", format_ms(report.first_ms)),
-        ("median", f"{format_ms(report.latency_ms)} [{report.latency_ms_low:.4g}, {report.latency_ms_high:.4g}]"),
+        ("median", f"{format_ms(report.latency_ms)} {interval}".rstrip()),
     ]
     singles = {"minimum": report.latency_ms_min, "p90": report.latency_ms_p90, "p99": report.latency_ms_p99}
     rows += [(name, format_ms(value)) for name, value in singles.items() if value is not None]
@@ -102,10 +123,17 @@ def _print_operators(report: OperatorsReport) -> None:
     hidden = len(report.operators) - len(cells)
     more = f"; {hidden} smaller ones with --json" if hidden > 0 else ""
     count = len(report.operators)
+    macs = _total(report.macs / 1e6, "M MACs", report.macs_unknown, count)
+    say(f"{macs}, {_total(report.moved_bytes / 1e6, 'MB moved', report.moved_unknown, count)}")
     say(f"{count} operators add up to {report.covered:.0%} of an inference without the profiler{more}")
     if report.outside_delegate:
         parts = f" (it has {report.partitions} parts of the model)" if report.partitions else ""
         say(f"outside the delegate{parts}: {', '.join(report.outside_delegate)}")
+
+
+def _total(value: float, unit: str, unknown: int, count: int) -> str:
+    beside = f" without {unknown} of {count} operators, of which it is not known" if unknown else ""
+    return f"{value:.2f} {unit}{beside}"
 
 
 def compare(
@@ -121,8 +149,8 @@ def compare(
 
     With ``out`` the readings are kept there as they are made, and the same command goes on from them.
     """
-    from netdyno.base.errors import InputError, MeasurementInvalid
-    from netdyno.base.units import format_ms
+    from netdyno.base.errors import InputError, MeasurementInvalid, WorkerLost
+    from netdyno.base.units import format_ms, format_ms_interval
     from netdyno.profiler.compare import compare_rows
     from netdyno.profiler.profile import profile_artifacts
     from netdyno.profiler.profiling import Profiling
@@ -141,8 +169,10 @@ def compare(
         table.save(out)
         say(f"{len(names)} models -> {out}")
     for name, row in table.networks[table.networks["valid"] == 0].iterrows():
-        flagged = str(row["method"]).startswith("flagged")
-        raise (MeasurementInvalid if flagged else InputError)(f"{name}: {row['method']}", artifact=str(name))
+        kind = {"flagged": MeasurementInvalid, "lost": WorkerLost}.get(
+            str(row["method"]).partition(":")[0], InputError
+        )
+        raise kind(f"{name}: {row['method']}", artifact=str(name))
     changes = [compare_rows(table, names[0], name) for name in names[1:]]
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")
@@ -153,8 +183,8 @@ def compare(
         return
     cells = []
     for name, row in table.networks.iterrows():
-        low, high = (format(float(row[end]), ".4g") for end in ("latency_ms_low", "latency_ms_high"))
-        cells.append((str(name), format_ms(float(row["latency_ms"])), f"[{low}, {high}]", str(row["samples"])))
+        middle, low, high = (float(row[f"latency_ms{end}"]) for end in ("", "_low", "_high"))
+        cells.append((str(name), format_ms(middle), format_ms_interval(middle, low, high), str(row["samples"])))
     print_table(("model", "median", "95 % interval", "samples"), cells)
     print_inputs({name: device.inputs_of(artifact) for name, artifact in zip(names, artifacts, strict=True)})
     for change in changes:

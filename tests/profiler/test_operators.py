@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from netdyno.base.errors import ModelError
 from netdyno.devices.cpu import CpuDevice
 from netdyno.devices.device import Settings
 from netdyno.devices.litert_profile import read_events
-from netdyno.devices.operators import OperatorTimes
 from netdyno.exporters.graph import Graph, GraphBuilder
 from netdyno.exporters.read import read_model
 from netdyno.exporters.tflite_operators import read_operators
@@ -24,7 +24,7 @@ from netdyno.nas.space import make_space
 from netdyno.profiler.layers import Operator, parse_layer
 from netdyno.profiler.measure import Method
 from netdyno.profiler.model import model_table, profile_model, profile_parts
-from netdyno.profiler.operators import _works, macs_of, profile_operators
+from netdyno.profiler.operators import profile_operators
 from netdyno.profiler.roofs import Roofs, measure_roofs
 
 pytestmark = pytest.mark.alone
@@ -46,16 +46,19 @@ def network() -> tuple[Graph, int]:
 def test_operators_add_up_to_the_whole(runtime: str, cpu: CpuDevice, network: tuple[Graph, int]) -> None:
     graph, macs = network
     artifact = write(graph, RUNTIMES[runtime])
-    report = profile_operators(artifact, cpu, Settings(runtime), ROOFS)
+    report = profile_operators(artifact, cpu, Settings(runtime), ROOFS, budget_s=60)
     # A network of 0.3 ms on a shared machine; benchmarks/operator_times.py holds real ones to 10 %.
     assert 0.6 < report.covered < 1.4
     assert sum(own.share for own in report.operators) == pytest.approx(1)
     assert report.outside_delegate == ()
-    assert all(own.latency_ms_low <= own.latency_ms <= own.latency_ms_high for own in report.operators)
+    for own in report.operators:
+        assert own.latency_ms_low is not None and own.latency_ms_high is not None
+        assert own.latency_ms_low <= own.latency_ms <= own.latency_ms_high
     counted = sum(own.macs or 0 for own in report.operators)
-    # ONNX Runtime pads channels to a vector's width, and counts what it executes.
-    assert counted == macs if runtime == "litert" else macs <= counted < 2 * macs
-    timed = [own for own in report.operators if own.latency_ms > 0 and own.macs is not None]
+    assert counted == report.macs == macs
+    # ONNX Runtime pads channels to a vector's width.
+    assert macs <= sum(own.executed_macs or 0 for own in report.operators) < 2 * macs
+    timed = [own for own in report.operators if own.latency_ms >= 0.001 and own.macs and own.moved_bytes]
     assert {own.roof for own in timed} <= {"compute", "memory"}
 
 
@@ -64,7 +67,7 @@ def test_a_model_is_a_table_of_its_operators(
     runtime: str, cpu: CpuDevice, network: tuple[Graph, int], tmp_path: Path
 ) -> None:
     artifact = write(network[0], RUNTIMES[runtime])
-    method = Method(budget_s=0.5)
+    method = Method(budget_s=5)
     whole = profile_model(artifact, cpu, Settings(runtime), method)
     parts, why_not = profile_parts(artifact, cpu, Settings(runtime), method)
     assert parts is not None and why_not == ""
@@ -89,36 +92,13 @@ def test_which_roof_by_hand() -> None:
     assert ROOFS.under(1.0, 0, 5 * 10**7) == ("memory", pytest.approx(5.0))
     assert ROOFS.under(1.0, 10**6, 500_000) == ("compute", pytest.approx(0.01)), "of the nearer cache"
     assert ROOFS.under(1.0, 10**6, 2_000_000) == ("memory", pytest.approx(0.2)), "of the farther one"
-    assert ROOFS.under(1.0, None, 5) == ROOFS.under(0.0, 5, 5) == ("", None)
-
-
-@pytest.mark.parametrize(
-    ("kind", "read", "written", "macs"),
-    [
-        ("Conv", [(1, 3, 8, 8), (16, 3, 3, 3), (16,)], (1, 16, 4, 4), 27 * 256),
-        ("FusedConv", [(1, 16, 8, 8), (16, 1, 3, 3)], (1, 16, 8, 8), 9 * 1024),
-        ("QLinearConv", [(1, 3, 8, 8), (), (), (16, 3, 1, 1)], (1, 16, 8, 8), 3 * 1024),
-        ("ConvTranspose", [(1, 4, 5, 5), (4, 6, 2, 2)], (1, 6, 10, 10), 100 * 24),
-        ("Gemm", [(2, 64), (10, 64)], (2, 10), 64 * 20),
-        ("MatMul", [(2, 5, 64), (64, 7)], (2, 5, 7), 64 * 70),
-        ("MatMul", [(2, 5, 64), (2, 64, 7)], (2, 5, 7), 64 * 70),
-        ("Relu", [(1, 3)], (1, 3), 0),
-        ("Conv", [(1, 3, 8, 8)], (1, 16, 4, 4), None),
-        ("Gemm", [], (), None),
-        ("LSTM", [(1, 3)], (1, 3), None),
-    ],
-)
-def test_work_by_hand(kind: str, read: list[tuple[int, ...]], written: tuple[int, ...], macs: int | None) -> None:
-    operator = OperatorTimes(kind, "x", input_shapes=tuple(read), output_shapes=(written,) if written else ())
-    assert macs_of(operator) == macs
-
-
-def test_a_packed_matrix_is_moved_all_the_same() -> None:
-    packed = OperatorTimes("MatMul", "x", "", ((4, 512),), ((4, 512),), moved_bytes=16384, latency_us=[10.0])
-    (work,) = _works(Artifact(b"", "onnx"), [packed])
-    assert work == (4 * 512 * 512, 4 * (4 * 512 + 512 * 512 + 4 * 512))
-    told = OperatorTimes("Gemm", "x", "", ((1, 8), (8, 8), (8,)), ((1, 8),), moved_bytes=4 * 88, latency_us=[1.0])
-    assert _works(Artifact(b"", "onnx"), [told]) == [(64, 4 * 88)]
+    assert ROOFS.under(1.0, None, 5) == ROOFS.under(0.0, 5, 5) == ROOFS.under(1.0, 0, 0) == ("", None)
+    assert ROOFS.under(1.0, 10**8, 1000, "int8") == ROOFS.under(1.0, 10**8, 1000, "fp16") == ("", None)
+    assert ROOFS.under(1.0, 0, 5 * 10**7, "int8")[0] == "memory", "what does not multiply stands under the other roof"
+    eight_bits = replace(ROOFS, int8_macs_per_s=4e11)
+    assert eight_bits.under(1.0, 10**8, 1000, "int8") == ("compute", pytest.approx(0.25))
+    assert ROOFS.under(1.0, 0, 2_000_000, calls=4) == ("memory", pytest.approx(0.02)), "each call fits the nearer one"
+    assert Roofs().under(1.0, 10**8, 1000) == ("", None)
 
 
 def test_many_operators_travel(cpu: CpuDevice) -> None:
@@ -152,7 +132,7 @@ def test_events_of_every_known_size_are_read() -> None:
     for size in (88, 104, 120):
         event = bytearray(size)
         event[8:12], event[24:32] = (16).to_bytes(4, "little"), (77).to_bytes(8, "little")
-        assert list(read_events(bytes(event) * 3 + bytes(400), 3)) == [("", 16, 77)] * 3
+        assert [event[:3] for event in read_events(bytes(event) * 3 + bytes(400), 3)] == [("", 16, 77)] * 3
     with pytest.raises(ModelError, match="unknown form"):
         read_events(b"\x03" * 400, 3).__next__()
 
@@ -184,15 +164,13 @@ def test_external_data_and_open_shapes(cpu: CpuDevice, tmp_path: Path, refuses: 
     assert (tmp_path / "weights.bin").stat().st_size >= weight.nbytes
     artifact = read_model(tmp_path / "m.onnx")
     assert cpu.open(artifact).inputs[0].shape == (1, 4)
-    from dataclasses import replace
-
     from netdyno.base.artifact import TensorSpec
 
     shaped = replace(artifact, inputs=(TensorSpec("x", (5, 4)),))
     x = np.ones((5, 4), np.float32)
     with cpu.open(shaped) as session:
         np.testing.assert_allclose(session.run({"x": x}).outputs["y"], x @ weight)
-    (own,) = profile_operators(shaped, cpu, Settings("onnxruntime"), ROOFS, budget_s=0.1).operators
+    (own,) = profile_operators(shaped, cpu, Settings("onnxruntime"), ROOFS, budget_s=2).operators
     assert own.macs == 5 * 4 * 3
     (tmp_path / "weights.bin").unlink()
     assert "external data" in refuses(lambda: read_model(tmp_path / "m.onnx"))

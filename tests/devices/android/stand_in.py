@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from netdyno.devices.android.benchmark_proto import message_type
-from netdyno.devices.litert_events import BUILTIN, DELEGATED, add_events
-from netdyno.devices.operators import OperatorTimes
+from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, OperatorEvents
 
 COMMON = ["graph", "num_threads", "num_runs", "min_secs", "max_secs", "warmup_runs", "warmup_min_secs", "help"]
 COMMON += ["report_peak_memory_footprint"]
@@ -112,12 +111,12 @@ def operators(runner: Runner, given: dict[str, str], loaded: dict[str, Any]) -> 
     runner.ask(f"profile 1 {given['num_threads']} {given['graph']}")
     feed(runner, 1, given, loaded)
     runner.ask("run 1 3")
-    found: list[OperatorTimes] = []
+    found = OperatorEvents()
     events = runner.ask(f"events 1 {given['num_runs']}")["events"]
-    add_events(found, [(str(tag), int(kind), int(us)) for tag, kind, us in events])
+    found.add([Event(str(tag), int(kind), int(us)) for tag, kind, us in events], int(given["num_runs"]))
     kinds = [kind for _, kind, _ in events if kind in (BUILTIN, DELEGATED)]
-    means = [statistics.mean(own.latency_us) / 1e3 for own in found]
-    return [(own.type, own.name, kind, ms) for own, kind, ms in zip(found, kinds, means, strict=False)]
+    means = [statistics.mean(own.latency_us) / 1e3 for own in found.operators()]
+    return [(own.type, own.name, kind, ms) for own, kind, ms in zip(found.operators(), kinds, means, strict=False)]
 
 
 def tell_operators(form: str, given: dict[str, str], found: list[tuple[str, str, int, float]]) -> None:
