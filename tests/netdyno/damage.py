@@ -1,7 +1,8 @@
 """Opens folders of specimens as commands do, each in a forked child, and tells how that ended.
 
 A line of JSON on standard input, ``{"reader", "path"}``, is answered by one on standard output: ``outcome``
-(``answer``, ``refused`` or ``fault``), ``text`` (a digest of the answer, or the message), ``cpu_s`` and ``peak_mb``.
+(``answer``, ``edited``, ``refused`` or ``fault``), ``text`` (a digest of the answer, or the message), ``cpu_s`` and
+``peak_mb``. An answer is ``edited`` if it says itself that files were changed.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from netdyno.exporters.bundle import load_bundle
 from netdyno.nas.search.journal import Journal as SearchJournal
 from netdyno.nas.search.problem import Problem
 from netdyno.nas.space import make_space
-from netdyno.nas.supernets.store import load_supernet
+from netdyno.nas.supernets.store import load_supernet, make_supernet
 from netdyno.profiler.journal import Journal
 from netdyno.profiler.table import load_table
 from netdyno.runs import load_run
@@ -46,13 +47,19 @@ def _table(path: Path) -> list[Any]:
     table = load_table(path)
     table.problems()
     frames = (table.layers.reset_index(), table.networks.reset_index(), table.samples, table.windows)
-    return [table.name, table.conditions, *map(_csv, frames)]
+    return [table.edited, table.name, table.conditions, *map(_csv, frames)]
 
 
 def _run(path: Path) -> list[Any]:
     run = load_run(path)
     front = [array.tobytes() for array in (run.front.X, run.front.F, run.front.growth)]
-    return [run.descriptor, run.front.objectives, *front, *map(_csv, (run.measured, run.winners, run.history))]
+    return [
+        run.edited,
+        run.descriptor,
+        run.front.objectives,
+        *front,
+        *map(_csv, (run.measured, run.winners, run.history)),
+    ]
 
 
 def _bundle(path: Path) -> list[Any]:
@@ -103,7 +110,8 @@ def read(reader: str, path: str) -> dict[str, Any]:
         return {"outcome": "refused" if line.strip() and len(line.splitlines()) == 1 else "fault", "text": line}
     except BaseException as error:
         return {"outcome": "fault", "text": f"{type(error).__name__}: {error}"}
-    return {"outcome": "answer", "text": hashlib.sha256(repr(answer).encode("utf-8", "replace")).hexdigest()}
+    outcome = "edited" if answer[0] is True else "answer"
+    return {"outcome": outcome, "text": hashlib.sha256(repr(answer).encode("utf-8", "replace")).hexdigest()}
 
 
 def _in_child(reader: str, path: str) -> dict[str, Any]:
@@ -127,6 +135,8 @@ def _in_child(reader: str, path: str) -> dict[str, Any]:
 def main() -> None:
     """Answer until nothing more is asked."""
     torch.set_num_threads(1)
+    with torch.device("meta"):
+        make_supernet(problem().space)  # what loading one imports is not the damaged file's doing
     for line in sys.stdin:
         print(json.dumps(_in_child(**json.loads(line))), flush=True)
 
