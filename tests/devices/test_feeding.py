@@ -292,7 +292,9 @@ class TestTflite:
         larger = Feeding(shapes=tuple((name, (4, 3)) for name in values), signature=name)
         with device.open(artifact.with_feeding(larger)) as session:
             assert session.run().outputs["out"].shape == (4, 3)
-        assert device.profile_operators(artifact.with_feeding(larger), Settings(), 2).operators
+        profile = device.profile_operators(artifact.with_feeding(larger), Settings(), 2)
+        assert profile.operators
+        assert profile.tensors[int(name == "more")] == ((4, 3),) * 3
 
     def test_an_unknown_signature_lists_the_known(self, device: CpuDevice, refuses: Callable[..., str]) -> None:
         artifact = Artifact(tflite_model((b"a", b"b"), SIGNATURES), "tflite", "m", feeding=Feeding(signature="no"))
