@@ -18,6 +18,7 @@ from netdyno.devices.operators import Execution, OperatorTimes, Shape, Shapes
 
 _PADDED = "_nchwc"
 """What the name of a node that computes in blocks of channels ends with, after that of its output."""
+_PADDED_DOMAIN = "com.microsoft.nchwc"
 _BLOCK = 64
 """More channels than any block adds."""
 
@@ -124,6 +125,8 @@ def _described(own: OperatorTimes, node: Any, weights: Weights, original: Shape 
         executions = tuple(
             replace(new, moved_bytes=old.moved_bytes) for new, old in zip(executions, own.executions, strict=True)
         )
+    if node.domain == _PADDED_DOMAIN and node.op_type == "Conv" and original is None:
+        original = ()
     return replace(own, executions=executions, attributes=plain, original=original)
 
 
@@ -160,8 +163,11 @@ def _padded_weights(operators: Sequence[OperatorTimes], original: Callable[[], A
     graph = original() if padded else None
     if graph is None:
         return {}
-    producers = {name: node for node in graph.node for name in node.output}
-    weights = {name: shape for name, (shape, _) in _weights(graph).items()}
+    producers: dict[str, Any] = {}
+    weights: dict[str, Shape] = {}
+    for each in _all_graphs(graph):
+        producers |= {name: node for node in each.node for name in node.output}
+        weights |= {name: shape for name, (shape, _) in _weights(each).items()}
     found = {}
     for name, own in padded.items():
         read: Shapes = own.executions[0].input_shapes
@@ -170,6 +176,15 @@ def _padded_weights(operators: Sequence[OperatorTimes], original: Callable[[], A
             if shape is not None:
                 found[own.name] = shape
     return found
+
+
+def _all_graphs(graph: Any) -> Iterator[Any]:
+    """A graph, and those of its nodes' bodies."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _all_graphs(attribute.g)
 
 
 def _original(

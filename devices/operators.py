@@ -41,8 +41,9 @@ class OperatorTimes:
 
     ``provider`` is what executes it: an execution provider, a delegate, or the runtime itself. Operators of loops
     may run with several shapes, hence several ``executions``. ``attributes`` are those of an ONNX node, ``original``
-    is its weight's shape before the runtime padded it. ``subgraph`` is that of a TFLite model. Of an operator that
-    runs others (If, Loop, WHILE) the time is what it adds to theirs, and ``inside`` is how many ran per inference.
+    is its weight's shape before the runtime padded it, empty if that is unknown. ``subgraph`` is that of a TFLite
+    model. Of an operator that runs others (If, Loop, WHILE) the time is what it adds to theirs, and ``inside`` is how
+    many ran per inference.
     """
 
     type: str

@@ -58,6 +58,8 @@ def _total(operator: OperatorTimes, prepare: Callable[[OperatorTimes, Execution]
 def _own_weight(operator: OperatorTimes, execution: Execution) -> Execution:
     """An execution with the model's own weight, and as many channels."""
     own, written = operator.original, execution.output_shapes
+    if own == ():
+        return Execution()
     if own is None or not written or written[0] is None or len(execution.input_shapes) < 2:
         return execution
     batch, _, *sides = written[0]

@@ -45,9 +45,12 @@ class Once:
 
 @dataclass(frozen=True)
 class Overhead:
-    """What the profiler adds to the time of an operator, and a call of the runtime to its operators, in ms."""
+    """What the profiler adds to the time of an operator, and a call of the runtime to its operators, in ms.
 
-    operator_ms: float = 0.0
+    The former is None where there was no time to measure it.
+    """
+
+    operator_ms: float | None = None
     call_ms: float = 0.0
 
 
@@ -139,7 +142,7 @@ def _overhead(device: Device, settings: Settings) -> Overhead:
         x = builder.unary(("relu", "h_swish")[i % 2], x)
     profile = device.profile_operators(write(builder.build(x), file_format), settings, INFERENCES)
     operators_ms = sum(trimmed_mean(operator.latency_us) for operator in profile.operators) / 1e3
-    whole_ms = float(np.median(profile.whole_us)) / 1e3
+    whole_ms = trimmed_mean(profile.whole_us) / 1e3
     each_ms = max((operators_ms - whole_ms) / len(profile.operators), 0.0)
     return Overhead(each_ms, _call_ms(device, settings, file_format))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from netdyno.profiler.layers import count_operators
 from netdyno.profiler.operator_plan import Once, Runs, run_profiles
 from netdyno.profiler.operator_work import OperatorWork, works_of
 from netdyno.profiler.roofs import Roofs
-from netdyno.profiler.statistics import NORMAL_95, trimmed_mean
+from netdyno.profiler.statistics import NORMAL_95, TRIMMED, trimmed_mean
 
 BUDGET_S = 10.0
 RESOLUTION_MS = 1e-3
@@ -98,6 +98,7 @@ def profile_operators(
         ModelError: the runtime refuses the model or has no profiler of operators, or there is no time.
         DeviceError: the device was lost.
     """
+    settings = replace(settings, runtime=device.runtime_for(artifact, settings))
     runs = run_profiles(artifact, device, settings, budget_s, once)
     works = works_of(artifact, runs.profiles[0])
     return _report(runs, works, runs.roofs(device, settings, works) if roofs is None else roofs)
@@ -138,7 +139,7 @@ def _report(runs: Runs, works: Sequence[OperatorWork], roofs: Roofs) -> Operator
         whole_ms=whole_ms,
         covered=total / whole_ms,
         valid=(total + runs.overhead.call_ms) / whole_ms >= LEAST_COVERED and total / whole_ms <= MOST_COVERED,
-        overhead_ms=runs.overhead.operator_ms,
+        overhead_ms=_within_ms(profiles[0], runs),
         call_ms=runs.overhead.call_ms,
         macs=sum(own.macs or 0 for own in works),
         macs_unknown=sum(own.macs is None for own in works),
@@ -167,14 +168,29 @@ def _means_ms(profile: OperatorProfile, runs: Runs) -> list[float]:
     What runs others has what they leave of the whole, at most its own time: the profiler's own work on its body is in
     that as well, and may be many times as long.
     """
-    overhead = runs.overhead
-    raw = [
-        max(trimmed_mean(own.latency_us) / 1e3 - own.calls * overhead.operator_ms, 0.0) for own in profile.operators
-    ]
+    within_ms = _within_ms(profile, runs)
+    each_ms = zip(profile.operators, _typical_ms(profile), strict=True)
+    raw = [max(time - own.calls * within_ms, 0.0) for own, time in each_ms]
     outer = sum(time for own, time in zip(profile.operators, raw, strict=True) if own.inside)
-    left = _whole_ms(profile, runs) - overhead.call_ms - (sum(raw) - outer)
+    left = _whole_ms(profile, runs) - runs.overhead.call_ms - (sum(raw) - outer)
     share = min(max(left / outer, 0.0), 1.0) if outer else 0.0
     return [time * share if own.inside else time for own, time in zip(profile.operators, raw, strict=True)]
+
+
+def _typical_ms(profile: OperatorProfile) -> list[float]:
+    """Each operator's mean, without the inferences that took least and most, so that means add up to one of them."""
+    times_us = np.array([own.latency_us for own in profile.operators])
+    order = np.argsort(times_us.sum(0), kind="stable")
+    cut = int(TRIMMED * len(order))
+    return [float(mean) for mean in times_us[:, order[cut : len(order) - cut]].mean(1) / 1e3]
+
+
+def _within_ms(profile: OperatorProfile, runs: Runs) -> float:
+    """What the profiler adds to an execution: as measured, or what operators take beyond the whole, evenly."""
+    if runs.overhead.operator_ms is not None:
+        return runs.overhead.operator_ms
+    beyond_ms = sum(_typical_ms(profile)) - _whole_ms(profile, runs)
+    return max(beyond_ms / sum(own.calls for own in profile.operators), 0.0)
 
 
 def _whole_ms(profile: OperatorProfile, runs: Runs) -> float:

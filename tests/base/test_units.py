@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdyno.base.units import format_bytes, format_ms, parse_bytes, parse_duration, parse_shape
+from netdyno.base.units import format_bytes, format_ms, format_ms_interval, parse_bytes, parse_duration, parse_shape
 
 Survives = Callable[[Callable[[], object]], None]
 Refuses = Callable[[Callable[[], object]], str]
@@ -100,3 +100,20 @@ def test_sizes(text: str, count: int) -> None:
 )
 def test_what_is_no_size(text: str, refuses: Refuses) -> None:
     refuses(lambda: parse_bytes(text))
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "low", "high", "text"),
+    [
+        (0.0209, 0.02093, 0.02096, "[20.93, 20.96]"),
+        (0.9996, 0.9, 1.2, "[0.9, 1.2]"),
+        (12.5, 12.25, 13.0, "[12.25, 13]"),
+        (1500.0, 900.0, 2100.0, "[0.9, 2.1]"),
+        (12.5, None, None, ""),
+        (12.5, float("nan"), float("nan"), ""),
+    ],
+)
+def test_an_interval_has_the_unit_of_its_latency(
+    milliseconds: float, low: float | None, high: float | None, text: str
+) -> None:
+    assert format_ms_interval(milliseconds, low, high) == text
