@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from netdyno.cli.console import emit, print_table, progress, say
 from netdyno.cli.feeding import Choices, choose, print_inputs
 from netdyno.cli.resuming import resumable
@@ -44,7 +46,7 @@ def profile_one(
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table.
 
     Raises:
-        MeasurementInvalid: the operators do not add up to the whole.
+        MeasurementInvalid: the operators do not add up to the whole; with ``as_json`` only the exit code says so.
     """
     from netdyno.base.deadline import within
     from netdyno.base.errors import MeasurementInvalid
@@ -89,7 +91,11 @@ def profile_one(
             _print_operators(parts)
     if parts is not None and not parts.valid:
         sums = f"its operators add up to {parts.covered:.0%} of an inference without the profiler"
-        raise MeasurementInvalid(f"{artifact.name}: {sums}, so their times are not to be trusted")
+        invalid = MeasurementInvalid(f"{artifact.name}: {sums}, so their times are not to be trusted")
+        if not as_json:
+            raise invalid
+        say(f"netdyno: {invalid}")  # stdout has its one document, which says so too
+        raise typer.Exit(invalid.exit_code)
 
 
 def _print_whole(artifact: Artifact, device: Any, report: ModelReport) -> None:
