@@ -38,12 +38,18 @@ def time_left_s() -> float:
 
 
 def patience_s(most_s: float) -> float:
-    """Seconds to wait for an answer that may take ``most_s``: to the deadline, but :data:`GRACE_S` at least."""
-    return min(most_s, max(time_left_s(), GRACE_S))
+    """Seconds to wait for an answer that may take ``most_s``: to the deadline, but :data:`GRACE_S` at least.
+
+    A deadline that is far away gives a slow answer a tenth of its time, where that is more than ``most_s``.
+    """
+    left_s = time_left_s()
+    return min(max(most_s, left_s / 10 if left_s < math.inf else 0.0), max(left_s, GRACE_S))
 
 
 def silence(waited_s: float) -> str:
-    """The end of "did not answer …": ``for 120 s``, or ``within its budget`` where a deadline was the reason."""
-    if time_left_s() > 0:
+    """The end of "did not answer …": ``for 120 s``, or ``within the budget`` where a deadline was the reason."""
+    left_s = time_left_s()
+    if left_s == math.inf:
         return f"for {waited_s:.0f} s"
-    return "within the budget; give it more with --budget if it is only slow"
+    waited = f"for {waited_s:.0f} s" if left_s > 0 else "within the budget"
+    return f"{waited}; give it more with --budget if it is slow"

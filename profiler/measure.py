@@ -17,6 +17,7 @@ from netdyno.base.errors import DeviceError, InputError, ModelError, UnknownName
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
 from netdyno.devices.meters import Meter
+from netdyno.devices.worker import Hung
 from netdyno.profiler.energy import Window, measure_window, require_meter
 from netdyno.profiler.journal import Journal
 from netdyno.profiler.statistics import relative_spread
@@ -334,8 +335,8 @@ class Bench:
     def _survive(self, name: str, *, alone: bool = True) -> Iterator[None]:
         """Note it when a candidate kills its worker or is refused, and go on with the others.
 
-        A refusal is final. A dead worker may have taken every session along, so all are opened anew when needed.
-        If it was not ``alone``, nobody knows which of them it was: from then on they are visited one by one.
+        A refusal is final, and so is a hang. A dead worker may have taken every session along, so all are opened
+        anew when needed. If it was not ``alone``, nobody knows which: from then on they are visited one by one.
         """
         try:
             yield
@@ -346,7 +347,7 @@ class Bench:
                 return
             self._journal.failure(name, f"{LOST if isinstance(error, WorkerLost) else FAILED}{error}")
             self._failures[name] = self._failures.get(name, 0) + 1
-            if isinstance(error, ModelError):
+            if isinstance(error, ModelError | Hung):  # which takes as long each time
                 self._failures[name] = self._method.most_failures
             if self._given_up(name):
                 self._unseen.discard(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,12 +88,14 @@ class SshWorker(Worker):
 
     def exchange(self, request: Frame, timeout_s: float, most_bytes: int) -> Frame:
         """Send a request and wait for the answer; whatever goes wrong says where."""
+        began = time.monotonic()
         try:
             return super().exchange(request, timeout_s, most_bytes)
         except DeviceError as error:
             text = str(error).removeprefix(f"{self.target}: ")
             if isinstance(error.__cause__, TimeoutError):
-                text = f"did not answer {silence(timeout_s)}; see whether `ssh {self.target} true` returns at once"
+                waited = silence(time.monotonic() - began)
+                text = f"did not answer {waited}; see whether `ssh {self.target} true` returns at once"
             raise DeviceError(f"{self.target}: {text}") from error
 
     def ended(self, code: int, last_line: str) -> DeviceError:
