@@ -13,6 +13,16 @@ SIDE_FILES = ("", "-wal", "-shm", "-journal")
 LARGEST_DATABASE = 8 * 2**30
 LARGEST_VALUE = 64 * 2**20
 """Bytes of one cell."""
+_UNWRITABLE = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk fails, or is full",
+    sqlite3.SQLITE_READONLY: "it may only be read",
+    sqlite3.SQLITE_PERM: "permission denied",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_BUSY: "another process uses it",
+    sqlite3.SQLITE_LOCKED: "another process uses it",
+}
+"""What SQLite's result codes say of the disk rather than of the content."""
 
 
 def open_database(path: Path | None, schema: str, version: int) -> sqlite3.Connection:
@@ -50,6 +60,13 @@ def open_database(path: Path | None, schema: str, version: int) -> sqlite3.Conne
         database.close()
         raise
     return database
+
+
+def trouble(path: Path | None, error: Exception, what: str) -> InputError:
+    """The error of a database: that it cannot be written, if that is so, and else what it is not."""
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the rest of it tells more than anybody asks
+    reason = _UNWRITABLE.get(code)
+    return InputError(f"{path}: cannot be written: {reason}" if reason else f"{path}: {what}: {error}")
 
 
 def _require_tables(database: sqlite3.Connection, schema: str, path: Path | None) -> None:

@@ -14,11 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-GRACE_S = 1.0
-"""What an answer may take once the deadline has passed, so that sessions and processes can still be closed."""
-SPARE_S = 3.0
-"""How far a process's start, or an inference begun in time, may outlast a budget before it counts as hung."""
-
+GRACE_S = 3.5
+"""What any one answer may take, however near the deadline: processes start, and an inference begun in time ends."""
 
 _END: ContextVar[float] = ContextVar("deadline", default=math.inf)
 """The deadline on the monotonic clock."""
@@ -41,12 +38,18 @@ def time_left_s() -> float:
 
 
 def patience_s(most_s: float) -> float:
-    """Seconds to wait for an answer that may take ``most_s``: not beyond the deadline, but for :data:`GRACE_S`."""
-    return min(most_s, max(time_left_s(), GRACE_S))
+    """Seconds to wait for an answer that may take ``most_s``: to the deadline, but :data:`GRACE_S` at least.
+
+    A deadline that is far away gives a slow answer a tenth of its time, where that is more than ``most_s``.
+    """
+    left_s = time_left_s()
+    return min(max(most_s, left_s / 10 if left_s < math.inf else 0.0), max(left_s, GRACE_S))
 
 
 def silence(waited_s: float) -> str:
-    """The end of "did not answer …": ``for 120 s``, or ``within its budget`` where a deadline was the reason."""
-    if time_left_s() > 0:
+    """The end of "did not answer …": ``for 120 s``, or ``within the budget`` where a deadline was the reason."""
+    left_s = time_left_s()
+    if left_s == math.inf:
         return f"for {waited_s:.0f} s"
-    return "within the budget; give it more with --budget if it is only slow"
+    waited = f"for {waited_s:.0f} s" if left_s > 0 else "within the budget"
+    return f"{waited}; give it more with --budget if it is slow"

@@ -10,7 +10,6 @@ import errno
 import fcntl
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -169,11 +168,9 @@ def require_writable(path: Path) -> Path:
         InputError: they cannot.
     """
     make_folder(path)
-    try:
-        with tempfile.TemporaryFile(dir=path):
-            return path
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    with writing(path), staged(path / "probe", b"") as probe:
+        probe.unlink()
+    return path
 
 
 def open_regular(path: Path, most_bytes: int = LARGEST_FILE, *, follow_links: bool = True) -> BufferedReader:

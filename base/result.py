@@ -37,7 +37,7 @@ DIGESTS = "sha256"
 """The descriptor's key that holds digests by file name."""
 LOG = logging.getLogger("netdyno")
 _LARGEST = 256 * 1024 * 1024
-_NAME = re.compile(r"[^./\0][^/\0]*")
+_NAME = re.compile(r"(?!\.{1,2}$)[^/\0]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netdyno.base.artifact import Artifact, Feeding, TensorSpec
+from netdyno.base.artifact import Artifact, Feeding, ModelFile, TensorSpec
 from netdyno.base.errors import DeviceError, InputError
 from netdyno.devices.agent.tensorrt import BUILD_S
 from netdyno.devices.agent.work import MODEL
@@ -38,12 +38,12 @@ _MARGIN_S = 60.0
 _FILES = ("onnxruntime", "onnxruntime-cuda", "litert")
 """Runtimes whose models open files themselves."""
 
-Key = tuple[str, tuple[TensorSpec, ...], Feeding]
+Key = tuple[str | ModelFile, tuple[TensorSpec, ...], Feeding]
 
 
 def key_of(artifact: Artifact) -> Key:
-    """Artifacts that are fed alike."""
-    return artifact.sha256, artifact.inputs, artifact.feeding
+    """Artifacts that are fed alike; a digest of gigabytes takes seconds, so files go by their names."""
+    return artifact.file or artifact.sha256, artifact.inputs, artifact.feeding
 
 
 class Connection(ABC):
@@ -151,10 +151,12 @@ class AgentDevice(WorkerDevice):
         return "emptying the cache takes energy too; leave out --cold-cache" if settings.cold_cache else ""
 
     def fed(self, artifact: Artifact, settings: Settings) -> Fed:
-        """What a model is fed; one that was not opened yet is opened for it."""
-        if key_of(artifact) not in self._found:
+        """What a model is fed; a foreign one that was not opened yet is opened for it."""
+        found = self._found.get(key_of(artifact)) or [(own.name, own.shape, own.dtype) for own in artifact.inputs]
+        if not found:
             self.open(artifact, settings).close()
-        return feed(artifact, self._found[key_of(artifact)])
+            found = self._found[key_of(artifact)]
+        return feed(artifact, found)
 
     def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
         """What a model was fed when it was opened; see :meth:`Device.inputs_of`."""

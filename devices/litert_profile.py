@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
-from ctypes import byref, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_void_p
+from ctypes import byref, c_bool, c_char_p, c_int, c_int32, c_size_t, c_uint32, c_void_p
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from netdyno.base.artifact import Artifact, Feeding
 from netdyno.base.errors import ModelError
 from netdyno.devices.litert_events import BUILTIN, DELEGATED, Event, OperatorEvents
+from netdyno.devices.litert_outputs import without_outputs
 from netdyno.devices.operators import OperatorTimes
 from netdyno.devices.tflite_inputs import choose, index_of_subgraph, signatures, tensor_indices
+from netdyno.devices.tflite_names import named
 
 LIBRARY = "libLiteRt.so"
 MOST_EVENTS = 100_000
@@ -57,6 +60,8 @@ _FUNCTIONS = (
     "LiteRtGetTensorBufferPackedSize",
     "LiteRtLockTensorBuffer",
     "LiteRtUnlockTensorBuffer",
+    "LiteRtCompiledModelResizeInputTensorNonStrict",
+    "LiteRtGetCompiledModelOutputTensorLayouts",
 )
 
 
@@ -73,6 +78,10 @@ class _TensorType(ctypes.Structure):
     _fields_ = (("element_type", c_int32), ("layout", _Layout))
 
 
+def _layout(shape: tuple[int, ...]) -> _Layout:
+    return _Layout(len(shape), 0, (c_int32 * 8)(*shape))
+
+
 class LiteRtProfiler:
     """A model under LiteRT's profiler.
 
@@ -81,16 +90,18 @@ class LiteRtProfiler:
     """
 
     def __init__(self, data: bytes, inputs: Mapping[str, NDArray[Any]], threads: int, signature: str = "") -> None:
-        artifact = Artifact(data, "tflite", feeding=Feeding(signature=signature))
+        feeding = Feeding(signature=signature)
+        data = named(Artifact(data, "tflite", feeding=feeding))
+        artifact = Artifact(data, "tflite", feeding=feeding)
         entry, known = choose(artifact), list(signatures(artifact).values())
         number = index_of_subgraph(known, 0) if entry is None else entry.index
         if known and number is None:
             raise ModelError("LiteRT's profiler runs signatures, and its main subgraph has none")
         own = {} if number is None else known[number].inputs
         indices = tensor_indices(artifact)
-        self._profiled = _Profiled(_Library(), data, threads, number or 0)
         by_tensor = {indices[name]: array for name, array in inputs.items()}
-        self._profiled.feed({name: by_tensor[index] for name, index in own.items()}, list(inputs.values()))
+        fed = _Fed({name: by_tensor[index] for name, index in own.items()}, list(inputs.values()))
+        self._profiled = _compile(data, threads, number or 0, fed)
         self._events = OperatorEvents()
 
     def warm_up(self, inferences: int) -> None:
@@ -112,6 +123,23 @@ class LiteRtProfiler:
         if not operators:
             raise ModelError("LiteRT's profiler told of no operator")
         return operators
+
+
+def _compile(data: bytes, threads: int, signature: int, fed: _Fed) -> _Profiled:
+    """A model that runs: without outputs where it does not with them, as where their sizes are known too late."""
+    try:
+        return _running(data, threads, signature, fed)
+    except ModelError as error:
+        try:
+            return _running(without_outputs(data), threads, signature, fed)
+        except ModelError:
+            raise error from None
+
+
+def _running(data: bytes, threads: int, signature: int, fed: _Fed) -> _Profiled:
+    profiled = _Profiled(_Library(), data, threads, signature, fed)
+    profiled.run(2)  # outputs that the first inference has moved are in no one's buffer at the second
+    return profiled
 
 
 class _Library:
@@ -148,10 +176,18 @@ class _Library:
         return found.value
 
 
+@dataclass(frozen=True)
+class _Fed:
+    """Inputs by the names of a signature; those of a model without one have only their position."""
+
+    by_name: Mapping[str, NDArray[Any]]
+    by_position: Sequence[NDArray[Any]]
+
+
 class _Profiled:
     """A compiled model with its buffers and profiler; it lives as long as its process."""
 
-    def __init__(self, library: _Library, data: bytes, threads: int, signature: int) -> None:
+    def __init__(self, library: _Library, data: bytes, threads: int, signature: int, fed: _Fed) -> None:
         self._library = library
         self._data = data  # the model points into it
         self._environment = library.handle("LiteRtCreateEnvironment", c_int(0), None)
@@ -165,7 +201,13 @@ class _Profiled:
         self._profiler = library.handle("LiteRtCompiledModelGetProfiler", self._compiled)
         self._number = c_size_t(signature)
         self._signature = library.handle("LiteRtGetModelSignature", self._model, self._number)
-        self._inputs, self._outputs = self._buffers("Input"), self._buffers("Output")
+        arrays = self._in_order(fed)
+        for index, array in enumerate(arrays):
+            self._resize(index, array.shape)
+        self._inputs = self._buffers("Input", [_layout(array.shape) for array in arrays])
+        self._outputs = self._buffers("Output", self._output_layouts())
+        for buffer, array in zip(self._inputs, arrays, strict=True):
+            self._write(c_void_p(buffer), array)
 
     def _add_options(self, options: c_void_p, identifier: str, text: str) -> None:
         libc = ctypes.CDLL(None)
@@ -175,36 +217,60 @@ class _Profiled:
         opaque = self._library.handle("LiteRtCreateOpaqueOptions", identifier.encode(), payload, free)
         self._library.call("LiteRtAddOpaqueOptions", options, opaque)
 
-    def _buffers(self, side: str) -> ctypes.Array[c_void_p]:
-        count = self._library.count(f"LiteRtGetNumSignature{side}s", self._signature)
-        return (c_void_p * count)(*(self._buffer(side, i).value for i in range(count)))
-
-    def _buffer(self, side: str, index: int) -> c_void_p:
-        library, position = self._library, c_size_t(index)
-        tensor = library.handle(f"LiteRtGetSignature{side}TensorByIndex", self._signature, position)
-        kind = _TensorType()
-        library.call("LiteRtGetRankedTensorType", tensor, byref(kind))
-        get = f"LiteRtGetCompiledModel{side}BufferRequirements"
-        needs = library.handle(get, self._compiled, self._number, position)
-        make = "LiteRtCreateManagedTensorBufferFromRequirements"
-        return library.handle(make, self._environment, byref(kind), needs)
-
-    def feed(self, inputs: Mapping[str, NDArray[Any]], by_position: Sequence[NDArray[Any]]) -> None:
-        """Copy inputs into their buffers, by the signature's names; of a model without one by their position."""
-        if len(by_position) != len(self._inputs):
+    def _in_order(self, fed: _Fed) -> list[NDArray[Any]]:
+        """The inputs as the signature counts them."""
+        if len(fed.by_position) != self._library.count("LiteRtGetNumSignatureInputs", self._signature):
             raise ModelError("LiteRT's signature has other inputs than the model")
-        for index, buffer in enumerate(self._inputs):
+        arrays = []
+        for index, other in enumerate(fed.by_position):
             name = c_char_p()
-            arguments = (self._signature, c_size_t(index), byref(name))
-            self._library.call("LiteRtGetSignatureInputName", *arguments)
-            array = np.ascontiguousarray(inputs.get((name.value or b"").decode(errors="replace"), by_position[index]))
-            handle = c_void_p(buffer)
-            if self._library.count("LiteRtGetTensorBufferPackedSize", handle) != array.nbytes:
-                raise ModelError("its inputs have open shapes, which LiteRT's profiler does not take")
-            address = c_void_p()
-            self._library.call("LiteRtLockTensorBuffer", handle, byref(address), c_int(LOCK_WRITE))
-            ctypes.memmove(address, array.ctypes.data, array.nbytes)
-            self._library.call("LiteRtUnlockTensorBuffer", handle)
+            self._library.call("LiteRtGetSignatureInputName", self._signature, c_size_t(index), byref(name))
+            arrays.append(np.ascontiguousarray(fed.by_name.get((name.value or b"").decode(errors="replace"), other)))
+        return arrays
+
+    def _tensor_type(self, side: str, index: int) -> _TensorType:
+        tensor = self._library.handle(f"LiteRtGetSignature{side}TensorByIndex", self._signature, c_size_t(index))
+        kind = _TensorType()
+        self._library.call("LiteRtGetRankedTensorType", tensor, byref(kind))
+        return kind
+
+    def _resize(self, index: int, shape: tuple[int, ...]) -> None:
+        """Give an input another shape than the file's."""
+        layout = self._tensor_type("Input", index).layout
+        if tuple(layout.dimensions[: layout.rank]) != shape:
+            sides = (c_int * len(shape))(*shape)
+            place = (self._compiled, self._number, c_size_t(index))
+            resize = "LiteRtCompiledModelResizeInputTensorNonStrict"
+            self._library.call(resize, *place, sides, c_size_t(len(shape)))
+
+    def _output_layouts(self) -> Sequence[_Layout]:
+        """The outputs' shapes, now that the inputs' are known."""
+        count = self._library.count("LiteRtGetNumSignatureOutputs", self._signature)
+        layouts = (_Layout * count)()
+        if count:
+            told = (c_size_t(count), layouts, c_bool(True))
+            self._library.call("LiteRtGetCompiledModelOutputTensorLayouts", self._compiled, self._number, *told)
+        return list(layouts)
+
+    def _buffers(self, side: str, layouts: Sequence[_Layout]) -> ctypes.Array[c_void_p]:
+        handles = (self._buffer(side, index, layout).value for index, layout in enumerate(layouts))
+        return (c_void_p * len(layouts))(*handles)
+
+    def _buffer(self, side: str, index: int, layout: _Layout) -> c_void_p:
+        kind = self._tensor_type(side, index)
+        kind.layout = layout
+        get = f"LiteRtGetCompiledModel{side}BufferRequirements"
+        needs = self._library.handle(get, self._compiled, self._number, c_size_t(index))
+        make = "LiteRtCreateManagedTensorBufferFromRequirements"
+        return self._library.handle(make, self._environment, byref(kind), needs)
+
+    def _write(self, buffer: c_void_p, array: NDArray[Any]) -> None:
+        if self._library.count("LiteRtGetTensorBufferPackedSize", buffer) != array.nbytes:
+            raise ModelError("LiteRT's profiler takes other inputs than the model")
+        address = c_void_p()
+        self._library.call("LiteRtLockTensorBuffer", buffer, byref(address), c_int(LOCK_WRITE))
+        ctypes.memmove(address, array.ctypes.data, array.nbytes)
+        self._library.call("LiteRtUnlockTensorBuffer", buffer)
 
     def run(self, repeat: int) -> None:
         """Inferences one after the other."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.artifact import Artifact, Feeding
 from netdyno.devices.operators import Shapes
+from netdyno.devices.tflite_inputs import choose, tensor_indices
 
 
-def tensor_shapes(data: bytes, inputs: Sequence[NDArray[Any]]) -> tuple[Shapes, ...]:
-    """Shapes by subgraph and position in the file; nothing where it has no open ones, or others are fed.
+def tensor_shapes(data: bytes, inputs: Mapping[str, NDArray[Any]], signature: str = "") -> tuple[Shapes, ...]:
+    """Shapes by subgraph and position in the file, with these inputs of a signature; nothing if it has no open ones.
 
     They are those of an inference without delegates, which leave the shapes of what they take over as they were.
     """
@@ -21,19 +24,20 @@ def tensor_shapes(data: bytes, inputs: Sequence[NDArray[Any]]) -> tuple[Shapes, 
     graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
     if not any(_is_open(graph.Tensors(i)) for graph in graphs for i in range(graph.TensorsLength())):
         return ()
+    artifact = Artifact(data, "tflite", feeding=Feeding(signature=signature))
+    entry, indices = choose(artifact), tensor_indices(artifact)
+    subgraph = entry.subgraph if entry else 0
     interpreter = _interpreter(data)
-    if len(interpreter.get_input_details()) != len(inputs):  # a signature of another subgraph
-        return ()
-    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
-        if tuple(detail["shape"]) != array.shape:
-            interpreter.resize_tensor_input(detail["index"], array.shape)
-    interpreter.allocate_tensors()
-    for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
-        interpreter.set_tensor(detail["index"], array)
-    interpreter.invoke()
+    core = interpreter._interpreter  # its own methods run the main subgraph only
+    for name, array in inputs.items():
+        core.ResizeInputTensor(indices[name], np.array(array.shape, np.int32), False, subgraph)
+    core.AllocateTensors(subgraph)
+    for name, array in inputs.items():
+        core.SetTensor(indices[name], array, subgraph)
+    core.Invoke(subgraph)
     return tuple(
-        tuple(_shape(interpreter, i, subgraph) for i in range(graph.TensorsLength()))
-        for subgraph, graph in enumerate(graphs)
+        tuple(_shape(interpreter, i, number) for i in range(graph.TensorsLength()))
+        for number, graph in enumerate(graphs)
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
 from netdyno.base.errors import ModelError
+from netdyno.base.scratch import scratch_folder
 from netdyno.devices.agent import models
 from netdyno.devices.agent.limits import default_limit, limit_memory
 from netdyno.devices.agent.main import end_with, trouble
@@ -91,6 +91,8 @@ class Request:
         self.threads, self.inferences = int(self.message["threads"]), int(self.message["inferences"])
         self.raw = {name: (array.dtype.name, array.shape, array.tobytes()) for name, array in frame.arrays.items()}
 
+        self.signature = str(self.message.get("options", {}).get("signature", ""))
+
     def source(self, runtime: str) -> Any:
         """The model's bytes, or the path of its file for a runtime that opens it itself."""
         return model_source(models.runtime_class(runtime, "cpu"), self.message, self.raw)
@@ -113,13 +115,12 @@ def profile(runtime: str, frame: Frame) -> OperatorProfile:
     request = Request(frame)
     source = request.source(runtime)
     plain = request.load(runtime, source)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         profiler: Profiler
         if runtime == "onnxruntime":
-            profiler = OnnxRuntimeProfiler(source, request, Path(folder))
+            profiler = OnnxRuntimeProfiler(source, request, folder)
         else:
-            signature = request.message.get("options", {}).get("signature", "")
-            profiler = LiteRtProfiler(source, request.arrays(), request.threads, signature)
+            profiler = LiteRtProfiler(source, request.arrays(), request.threads, request.signature)
         warm_up = min(WARM_UP, request.inferences)
         profiler.warm_up(warm_up)
         whole_us: list[float] = []
@@ -129,7 +130,7 @@ def profile(runtime: str, frame: Frame) -> OperatorProfile:
             profiler.run(turn)
             if request.inferences > 1:
                 whole_us += [latency_ns / 1e3 for latency_ns in plain.time_runs(turn)]
-        tensors = tensor_shapes(source, list(request.arrays().values())) if runtime == "litert" else ()
+        tensors = tensor_shapes(source, request.arrays(), request.signature) if runtime == "litert" else ()
         return OperatorProfile(profiler.operators(), whole_us, tensors=tensors)
 
 

@@ -35,7 +35,7 @@ def signatures(artifact: Artifact) -> dict[str, Entry]:
     Raises:
         ModelError: it is no TFLite model.
     """
-    return _read(artifact, _signatures)
+    return read(artifact, _signatures)
 
 
 def choose(artifact: Artifact) -> Entry | None:
@@ -58,35 +58,35 @@ def tflite_inputs(artifact: Artifact) -> list[Declared]:
     """Inputs of the main subgraph, or of the signature that is asked for; raises as :func:`choose` does."""
     entry = choose(artifact)
 
-    def read(model: Any) -> list[Declared]:
+    def declare(model: Any) -> list[Declared]:
         graph = model.Subgraphs(entry.subgraph if entry else 0)
-        return [_declared(name, graph.Tensors(index)) for name, index in _tensors(graph, entry, "Inputs").items()]
+        return [_declared(name, graph.Tensors(index)) for name, index in tensors(graph, entry, "Inputs").items()]
 
-    return _read(artifact, read)
+    return read(artifact, declare)
 
 
 def tflite_outputs(artifact: Artifact) -> list[Declared]:
     """Outputs, as :func:`tflite_inputs` does for inputs."""
     entry = choose(artifact)
 
-    def read(model: Any) -> list[Declared]:
+    def declare(model: Any) -> list[Declared]:
         graph = model.Subgraphs(entry.subgraph if entry else 0)
-        return [_declared(name, graph.Tensors(index)) for name, index in _tensors(graph, entry, "Outputs").items()]
+        return [_declared(name, graph.Tensors(index)) for name, index in tensors(graph, entry, "Outputs").items()]
 
-    return _read(artifact, read)
+    return read(artifact, declare)
 
 
 def tflite_limits(artifact: Artifact) -> Limits:
     """Legal numbers of the inputs that are indices; raises as :func:`choose` does."""
     entry = choose(artifact)
 
-    def read(model: Any) -> Limits:
+    def find(model: Any) -> Limits:
         graph = model.Subgraphs(entry.subgraph if entry else 0)
-        names = {str(index): name for name, index in _tensors(graph, entry, "Inputs").items()}
+        names = {str(index): name for name, index in tensors(graph, entry, "Inputs").items()}
         found = index_limits(_lookups(model, graph), list(names))
         return {names[index]: limits for index, limits in found.items()}
 
-    return _read(artifact, read)
+    return read(artifact, find)
 
 
 def tensor_indices(artifact: Artifact) -> dict[str, int]:
@@ -94,17 +94,22 @@ def tensor_indices(artifact: Artifact) -> dict[str, int]:
     entry = choose(artifact)
     if entry is not None:
         return dict(entry.inputs)
-    return _read(artifact, lambda model: _tensors(model.Subgraphs(0), None, "Inputs"))
+    return read(artifact, lambda model: tensors(model.Subgraphs(0), None, "Inputs"))
 
 
-def _read(artifact: Artifact, read: Callable[[Any], Told]) -> Told:
+def read(artifact: Artifact, ask: Callable[[Any], Told]) -> Told:
+    """Ask a model something.
+
+    Raises:
+        ModelError: it is no TFLite model.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     try:
         data = artifact.data
         if data[4:8] != b"TFL3":
             raise ValueError("its identifier is missing")
-        return read(schema.Model.GetRootAs(data, 0))
+        return ask(schema.Model.GetRootAs(data, 0))
     except Exception as error:  # in a damaged file any offset leads anywhere: each library raises its own
         raise ModelError(f"not a TFLite model: {error}") from error
 
@@ -121,7 +126,7 @@ def _signatures(model: Any) -> dict[str, Entry]:
     return found
 
 
-def _tensors(graph: Any, entry: Entry | None, side: str) -> dict[str, int]:
+def tensors(graph: Any, entry: Entry | None, side: str) -> dict[str, int]:
     """Tensors of a subgraph's inputs or outputs by names that occur once; of a signature by its own names."""
     if entry is not None:
         return dict(entry.inputs if side == "Inputs" else entry.outputs)

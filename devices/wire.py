@@ -67,7 +67,7 @@ class TimedStream:
 
     def __init__(self, connection: socket.socket, most_s: float) -> None:
         self._connection = connection
-        self._end = time.monotonic() + most_s
+        self._end = time.monotonic() + patience_s(most_s)
         self._deadline = time.monotonic() + patience_s(math.inf)
 
     def _limit(self) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,10 @@ CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.
 
 class Crashed(WorkerLost):
     """The worker ended itself through a fault in native code."""
+
+
+class Hung(WorkerLost):
+    """The worker did not answer in time, and was killed."""
 
 
 class WorkerBase(ABC):
@@ -144,6 +149,7 @@ class Worker(WorkerBase):
 
     def exchange(self, request: Frame, timeout_s: float, most_bytes: int) -> Frame:
         """Send a request and wait for the answer; raises as :meth:`ask` does, but for what a runtime refuses."""
+        began = time.monotonic()
         try:
             stream = TimedStream(self._socket, timeout_s)
             stream.sendall(self._preface)
@@ -151,8 +157,9 @@ class Worker(WorkerBase):
             send(stream, request)
             return receive(TimedStream(self._socket, timeout_s), most_bytes)
         except TimeoutError as error:
-            text = f"the worker process was killed: it did not answer {silence(timeout_s)}"
-            raise WorkerLost(text) from error
+            waited_s = time.monotonic() - began
+            text = f"the worker process was killed: it did not answer {silence(waited_s)}"
+            raise Hung(text) from error
         except (OSError, WorkerLost) as error:
             raise self._lost() from error
 

@@ -18,7 +18,7 @@ from netdyno.base.errors import DeviceError, InputError, ModelError, WorkerLost
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, LoadReading, Samples, Session, Settings
 from netdyno.devices.meters import Meter
 from netdyno.devices.wire import Frame
-from netdyno.devices.worker import Crashed, WorkerBase
+from netdyno.devices.worker import Crashed, Hung, WorkerBase
 
 SILENCE_S = 120.0
 """How long an answer may take without a budget: a large model on a slow board loads in less."""
@@ -134,7 +134,7 @@ class WorkerDevice(Device):
 
     def lost(self, artifact: Artifact, error: DeviceError) -> DeviceError:
         """The error of a call that lost its worker, or the way to it; of the same type."""
-        kind = WorkerLost if isinstance(error, WorkerLost) else type(error)
+        kind = WorkerLost if isinstance(error, WorkerLost) and not isinstance(error, Hung) else type(error)
         return kind(f"{artifact.name}: {error}", device=self.id, artifact=artifact.name)
 
     def refused(self, artifact: Artifact, why: str) -> ModelError:

@@ -153,8 +153,13 @@ def verify_bundle(
 
 
 def _npy(array: NDArray[Any], spec: TensorSpec) -> bytes:
-    if array.shape != spec.shape or not np.isfinite(array).all():
-        raise InputError(f"golden {spec.name}: expected finite numbers of shape {spec.shape}, not {array.shape}")
+    if array.shape != spec.shape:
+        raise InputError(f"golden {spec.name}: is of shape {array.shape}, not {spec.shape}")
+    if not np.isfinite(array).all():
+        raise InputError(
+            f"golden {spec.name}: holds numbers that are not finite; see whether the network's weights are: "
+            "a training that diverged leaves NaN"
+        )
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(array, dtype="<f4"), allow_pickle=False)
     return buffer.getvalue()

@@ -175,3 +175,8 @@ _COUNTED: dict[str, Callable[[Shapes, Shapes, Any], int]] = {
     "TRANSPOSE_CONV": _spread,  # OHWI
     "CONV_3D_TRANSPOSE": _spread,  # DHWOI
 }
+
+
+def has_no_product(kind: str) -> bool:
+    """Whether an operator of the format multiplies nothing that counts, whatever its tensors are."""
+    return kind in _NAMES.values() and not (kind in _COUNTED or kind in _CELLS or kind in _UNCOUNTED)

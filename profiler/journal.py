@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.closing import Closing
-from netdyno.base.database import SIDE_FILES, open_database
+from netdyno.base.database import SIDE_FILES, open_database, trouble
 from netdyno.base.errors import InputError
 from netdyno.base.files import make_folder
 from netdyno.profiler.energy import Window
 
 SCHEMA = 1
+AT_ONCE = 4096
+"""Visits that are read together: an array for each would take longer to make than to read."""
 LONGEST_NS = 86_400 * 10**9
 """A day: no inference takes longer."""
 
@@ -71,12 +74,10 @@ class Visit:
     slowdown: float = 1.0
 
 
-def _is_plausible(blob: Any) -> bool:
-    """Whether a visit's latencies are such as a clock tells: of a coarse one some may be 0, and never all."""
-    if not isinstance(blob, bytes) or not blob or len(blob) % 8:
-        return False
-    latency_ns = np.frombuffer(blob, "<i8")
-    return bool(latency_ns.min() >= 0 and 0 < latency_ns.max() <= LONGEST_NS)
+def _are_plausible(latency_ns: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
+    """Whether visits' latencies are such as a clock tells: of a coarse one some may be 0, never all of one."""
+    longest = np.maximum.reduceat(latency_ns, np.concatenate([[0], ends[:-1]]))
+    return bool(latency_ns.min() >= 0 and longest.min() > 0 and longest.max() <= LONGEST_NS)
 
 
 class Journal(Closing):
@@ -108,8 +109,8 @@ class Journal(Closing):
 
     def _require_plausible(self) -> None:
         """Refuse contents that no run wrote: cells of other types, times that nothing takes."""
-        impossible = any(not _is_plausible(blob) for (blob,) in self._rows("SELECT latency_ns FROM visit"))
-        if impossible or next(self._rows(_MALFORMED), None):
+        malformed = next(self._rows(_MALFORMED), None) is not None
+        if malformed or not all(_are_plausible(*visits) for _, *visits in self._visits()):
             raise InputError(f"{self.path}: cannot be used as a journal: it holds rows that no run wrote")
 
     def _claim(self, conditions: str) -> None:
@@ -153,10 +154,20 @@ class Journal(Closing):
         """What was taken of each candidate, in the order it was."""
         flags = self.flags()
         found: dict[str, list[Visit]] = {}
-        for candidate, start, number, blob, turn in self._rows(_VISITS):
-            visit = Visit(start, number, np.frombuffer(blob, "<i8") / 1e6, flags.get((start, number), ""), turn)
-            found.setdefault(candidate, []).append(visit)
+        for rows, latency_ns, ends in self._visits():
+            latency_ms, first = latency_ns / 1e6, 0
+            for (candidate, start, number, _, turn), end in zip(rows, ends.tolist(), strict=True):
+                visit = Visit(start, number, latency_ms[first:end], flags.get((start, number), ""), turn)
+                found.setdefault(candidate, []).append(visit)
+                first = end
         return found
+
+    def _visits(self) -> Iterator[tuple[list[tuple[Any, ...]], NDArray[np.int64], NDArray[np.int64]]]:
+        """Visits in the order they were made, many at once: rows, all their latencies, and where each one's end."""
+        rows = self._rows(_VISITS)
+        while batch := list(islice(rows, AT_ONCE)):
+            latency_ns = np.frombuffer(b"".join(row[3] for row in batch), "<i8")
+            yield batch, latency_ns, np.cumsum([len(row[3]) // 8 for row in batch])
 
     def flags(self) -> dict[tuple[int, int], str]:
         """Why rounds are not to be trusted, by process start and round."""
@@ -197,4 +208,4 @@ class Journal(Closing):
         try:
             yield
         except (sqlite3.Error, OSError, UnicodeDecodeError) as error:  # the last comes from names in a damaged file
-            raise InputError(f"{self.path}: cannot be used as a journal: {error}") from error
+            raise trouble(self.path, error, "cannot be used as a journal") from error

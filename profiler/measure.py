@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
-from netdyno.base.deadline import SPARE_S, within
+from netdyno.base.deadline import GRACE_S, within
 from netdyno.base.errors import DeviceError, InputError, ModelError, UnknownName, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
 from netdyno.devices.meters import Meter
+from netdyno.devices.worker import Hung
 from netdyno.profiler.energy import Window, measure_window, require_meter
 from netdyno.profiler.journal import Journal
 from netdyno.profiler.statistics import relative_spread
@@ -31,8 +32,6 @@ WINDOW_VISIT_S = 0.1
 MOST_IN_A_CALL = 100_000
 TOGETHER_S = 1.0
 """For how long candidates are visited together: between two such stretches the clock is looked at."""
-LEAST_PATIENCE_S = 2.5
-"""How long a candidate may be silent however little of a budget is left."""
 WRAP_UP_S = 0.004
 """What a row takes after it was measured."""
 
@@ -65,6 +64,8 @@ class Method:
             raise InputError(f"the budget must be positive, not {self.budget_s:g} s")
 
 
+FAILED, LOST = "failed: ", "lost: "
+"""What a failure begins with: the runtime refuses the candidate, or the process that ran it is gone."""
 METRICS = ("latency", "memory", "energy", "power")
 
 
@@ -187,10 +188,14 @@ class Bench:
     def _flagged(self) -> Iterator[None]:
         """Flag what was visited in a round, in whichever process start, if the device was not itself meanwhile."""
         before, self._visited = self._state or self._device.state(), set()
+        lost = False
         try:
             yield
+        except DeviceError:
+            lost = True  # so that there is nobody to ask
+            raise
         finally:
-            self._state = self._device.state()  # and so it stands when the next round begins
+            self._state = before if lost else self._device.state()  # and so it stands when the next round begins
             faults = self._device.faults(before, self._state)
             for start in {start for _, start in self._visited} if faults else ():
                 self._journal.flag(start, self._round, "; ".join(faults))
@@ -271,7 +276,7 @@ class Bench:
     def _patient(self, name: str) -> AbstractContextManager[None]:
         """A candidate that hangs leaves the others half of the time that is left."""
         left_s = self._end - time.monotonic()
-        return within(max(left_s / 2, LEAST_PATIENCE_S, 2 * self._turns_s.get(name, 0.0)))
+        return within(max(left_s / 2, 2 * self._turns_s.get(name, 0.0)))
 
     def _timed(self, names: list[str]) -> Iterator[NDArray[np.int64]]:
         """Their latencies; whatever a device raises, it is when the first of them is asked for."""
@@ -280,6 +285,8 @@ class Bench:
     def _keep(self, name: str, latency_ns: NDArray[np.int64]) -> None:
         if self._sessions[name].averaged:  # what is told of all of them is one reading
             latency_ns = latency_ns[:1]
+        if not latency_ns.any():
+            raise ModelError(f"{name}: takes no time that the clock of {self._device.id} can tell", layer=name)
         self._journal.visit(name, self._round, latency_ns)
         self._medians.setdefault(name, {})[self._journal.start, self._round] = float(np.median(latency_ns)) / 1e6
         self._visited.add((name, self._journal.start))
@@ -310,7 +317,7 @@ class Bench:
         now, visits = time.monotonic(), self._visits(name)
         if self._given_up(name) or now > self._deadline:
             return True
-        if visits and now + self._turns_s.get(name, 0.0) > self._end + SPARE_S:
+        if visits and self._turns_s.get(name, 0.0) > max(self._end - now, GRACE_S):
             return True  # it would be taken for one that hangs
         # A new process before everything was visited once would only load everything once more.
         if now > share.end and not self._unseen:
@@ -328,8 +335,8 @@ class Bench:
     def _survive(self, name: str, *, alone: bool = True) -> Iterator[None]:
         """Note it when a candidate kills its worker or is refused, and go on with the others.
 
-        A refusal is final. A dead worker may have taken every session along, so all are opened anew when needed.
-        If it was not ``alone``, nobody knows which of them it was: from then on they are visited one by one.
+        A refusal is final, and so is a hang. A dead worker may have taken every session along, so all are opened
+        anew when needed. If it was not ``alone``, nobody knows which: from then on they are visited one by one.
         """
         try:
             yield
@@ -338,9 +345,9 @@ class Bench:
                 self._together = 1
                 self._restart()
                 return
-            self._journal.failure(name, str(error))
+            self._journal.failure(name, f"{LOST if isinstance(error, WorkerLost) else FAILED}{error}")
             self._failures[name] = self._failures.get(name, 0) + 1
-            if isinstance(error, ModelError):
+            if isinstance(error, ModelError | Hung):  # which takes as long each time
                 self._failures[name] = self._method.most_failures
             if self._given_up(name):
                 self._unseen.discard(name)

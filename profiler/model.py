@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdyno.base.artifact import Artifact
-from netdyno.base.deadline import time_left_s
 from netdyno.base.errors import ModelError, WorkerLost
 from netdyno.base.progress import Progress, silent
 from netdyno.devices.device import Device, Session, Settings
+from netdyno.devices.worker import Hung
 from netdyno.profiler.journal import Visit
 from netdyno.profiler.layers import count_operators
 from netdyno.profiler.measure import Method
@@ -59,7 +59,7 @@ def profile_model(
 ) -> ModelReport:
     """Measure a model until its median is tight or the budget (20 seconds by default) is spent.
 
-    A worker that dies is replaced once, if there is time for it.
+    A worker that dies is replaced once; one that hangs is not.
 
     Raises:
         ModelError: the runtime refuses the model.
@@ -67,9 +67,9 @@ def profile_model(
     """
     try:
         return _profile_once(artifact, device, settings, method, progress)
+    except Hung:
+        raise
     except WorkerLost:
-        if time_left_s() <= 0:
-            raise
         return _profile_once(artifact, device, settings, method, progress)
 
 

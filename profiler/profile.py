@@ -117,8 +117,8 @@ def _written(graph: Callable[[], Graph], format: str, batch: int) -> Artifact:
 
 
 def _identity(artifact: Artifact) -> str:
-    """A digest of a model and of the inputs that it is given."""
-    return hashlib.sha256(f"{artifact.sha256} {artifact.inputs}".encode()).hexdigest()[:16]
+    """A digest of a model and of what was chosen for its inputs."""
+    return hashlib.sha256(f"{artifact.sha256} {artifact.inputs} {artifact.feeding}".encode()).hexdigest()[:16]
 
 
 def _self(artifact: Artifact) -> Artifact:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from netdyno.base.artifact import Artifact
-from netdyno.base.deadline import SPARE_S, within
+from netdyno.base.deadline import within
 from netdyno.base.errors import UnknownName
 from netdyno.base.progress import Progress, silent
 from netdyno.base.ranges import BATCH
 from netdyno.devices.device import DEFAULT_SETTINGS, Device, Settings
 from netdyno.profiler.energy import Window, energy_columns, require_meter
 from netdyno.profiler.journal import Journal, Visit
-from netdyno.profiler.measure import Bench, Method
+from netdyno.profiler.measure import FAILED, Bench, Method
 from netdyno.profiler.slowdown import levelled
 from netdyno.profiler.statistics import estimate
 from netdyno.profiler.table import JOURNAL
@@ -82,7 +82,7 @@ class Profiling:
         conditions = describe(self.device, self.settings, subject, self.batch)
         self.device.hold()  # nobody else may write the journal, or load the device, from here on
         path = None if self.out is None else self.out / JOURNAL
-        with within(None if self.method.budget_s is None else self.method.budget_s + SPARE_S):
+        with within(self.method.budget_s):
             before = dict(self.device.state())
             with Journal(path, conditions, fresh=self.fresh) as journal:
                 Bench(self.device, self.settings, candidates, journal, self.method, self.progress, ranks).run()
@@ -138,9 +138,9 @@ def _rows(
     used = levelled({name: own for name, (own, _) in trusted.items()})
     rows: dict[str, dict[str, Any]] = {}
     for name in names:
-        failed = f"failed: {failures[name][-1]}" if name in failures else ""
+        failed = failures[name][-1] if name in failures else ""
         if name not in used:
-            rows[name] = {"method": failed or "failed: not measured within the budget", "valid": 0}
+            rows[name] = {"method": failed or f"{FAILED}not measured within the budget", "valid": 0}
             continue
         fault = trusted[name][1]
         columns = {"memory_bytes": memories.get(name), **energy_columns(energies.get(name, []))}

@@ -24,6 +24,8 @@ NEIGHBOURS = 10
 """Visits on either side that tell."""
 LEAST = 10
 """Other candidates among them that it takes: few would have their own noise taken for the device's."""
+AT_ONCE = 65_536
+"""Visits whose neighbours are looked at together, which bounds memory."""
 TURNS = 10
 """Of the two medians; neither moves much by then."""
 NOBODY = -1
@@ -51,20 +53,30 @@ def slowdowns(candidates: Sequence[str], latency_ms: Floats) -> Floats:
     if not len(latency_ms):
         return np.empty(0)
     which, _ = pd.factorize(np.asarray(candidates, object))
-    log, telling = np.log(np.maximum(latency_ms, TINY_MS)), _telling(which)
+    log, near = np.log(np.maximum(latency_ms, TINY_MS)), _windows(which, NOBODY)
+    parts = [slice(i, i + AT_ONCE) for i in range(0, len(log), AT_ONCE)]
+    telling = np.concatenate([_telling(near[part], which[part]) for part in parts])
     slow, known = np.zeros(len(log)), telling.any(axis=1)
     for _ in range(TURNS if known.any() else 0):
         own = pd.Series(log - slow).groupby(which).transform("median").to_numpy()
-        seen = np.where(telling, _windows(log - own, np.nan), np.nan)
-        slow[known] = np.nanmedian(seen[known], axis=1)
+        seen = _windows(log - own, np.nan)
+        slow = np.concatenate([_medians(seen[part], telling[part]) for part in parts])
         slow[known] -= np.median(slow[known])
     found: Floats = np.exp(slow)
     return found
 
 
-def _telling(which: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _medians(values: NDArray[Any], chosen: NDArray[np.bool_]) -> Floats:
+    """The median of each row's chosen values, ``(n,)``; 0 where none is."""
+    ranked = np.sort(np.where(chosen, values, np.inf), axis=1)
+    count = chosen.sum(axis=1)
+    middle = np.stack([np.maximum(count - 1, 0) // 2, count // 2], axis=1)
+    found: Floats = np.take_along_axis(ranked, middle, axis=1).mean(axis=1)
+    return np.where(count > 0, found, 0.0)
+
+
+def _telling(near: NDArray[np.int64], which: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which neighbours tell of each visit, ``(n, window)``: others, where they are of enough different candidates."""
-    near = _windows(which, NOBODY)
     others = (near != which[:, None]) & (near != NOBODY)
     ranked = np.sort(np.where(others, near, NOBODY), axis=1)
     different = (ranked[:, 1:] != ranked[:, :-1]).sum(axis=1) + (ranked[:, 0] != NOBODY)

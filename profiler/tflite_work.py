@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from netdyno.base.artifact import Artifact
 from netdyno.devices.operators import OperatorTimes, Shapes
-from netdyno.exporters.tflite_operators import TfliteOperator, read_operators
+from netdyno.exporters.tflite_operators import TfliteOperator, has_no_product, read_operators
 
 _CLASSES = {
     "Convolution": "convolution",
@@ -82,7 +82,8 @@ def _known(own: OperatorTimes, kind: tuple[int, str], same: Iterator[TfliteOpera
     if same is not None:
         each = next(same)
         return each.macs, each.moved_bytes, precision or each.precision
-    return (None if own.provider != "XNNPACK" or kind[1] in _PRODUCTS else 0), None, precision or "fp32"
+    nothing = kind[1] not in _PRODUCTS if own.provider == "XNNPACK" else has_no_product(own.type)
+    return (0 if nothing else None), None, precision or "fp32"
 
 
 def _class(operator: OperatorTimes) -> tuple[int, str]:

@@ -169,7 +169,7 @@ def _array(name: str, dtype: str, made: Any) -> Any:
     """An output as an array; what is none in the runtime is none here."""
     try:
         array = made.numpy() if hasattr(made, "numpy") else made
-        if array.dtype.kind in "biufc":
+        if array.dtype.name == dtype:
             return array
     except (AttributeError, RuntimeError):  # a list or a dictionary; or the runtime's own word for it
         pass

@@ -90,7 +90,8 @@ class RunnerProcess:
 
     def _exchange(self, text: str, count: int, timeout_s: float) -> list[dict[str, Any]]:
         """All answers to a text; if they are not read to the end, it is given up: the next would be another's."""
-        deadline_s = time.monotonic() + patience_s(timeout_s)
+        timeout_s = patience_s(timeout_s)
+        deadline_s = time.monotonic() + timeout_s
         try:
             with contextlib.suppress(EOFError):  # it has said why, which is read next
                 if text:

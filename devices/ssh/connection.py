@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -74,14 +76,26 @@ class SshWorker(Worker):
             raise DeviceError(f"{address.target}: there is no ssh on this machine to reach it with") from error
         self.target = address.target
 
+    def require_alive(self) -> None:
+        """Make sure that it can be asked; raises as :meth:`Worker.require_alive` does, and says where."""
+        with _saying_where(self.target):
+            super().require_alive()
+
+    def ask(self, request: Frame, *, timeout_s: float, most_bytes: int = 0) -> Frame:
+        """Send a request and wait for the answer; raises as :meth:`Worker.ask` does, and says where."""
+        with _saying_where(self.target):
+            return super().ask(request, timeout_s=timeout_s, most_bytes=most_bytes)
+
     def exchange(self, request: Frame, timeout_s: float, most_bytes: int) -> Frame:
         """Send a request and wait for the answer; whatever goes wrong says where."""
+        began = time.monotonic()
         try:
             return super().exchange(request, timeout_s, most_bytes)
         except DeviceError as error:
             text = str(error).removeprefix(f"{self.target}: ")
             if isinstance(error.__cause__, TimeoutError):
-                text = f"did not answer {silence(timeout_s)}; see whether `ssh {self.target} true` returns at once"
+                waited = silence(time.monotonic() - began)
+                text = f"did not answer {waited}; see whether `ssh {self.target} true` returns at once"
             raise DeviceError(f"{self.target}: {text}") from error
 
     def ended(self, code: int, last_line: str) -> DeviceError:
@@ -89,6 +103,17 @@ class SshWorker(Worker):
         says = last_line.removeprefix("ssh: ") or f"the connection ended (exit code {code})"
         advice = next((text for said, text in _ADVICE.items() if said in says), "")
         return DeviceError(f"{self.target}: {says}{f' ({advice})' if advice else ''}")
+
+
+@contextmanager
+def _saying_where(target: str) -> Iterator[None]:
+    """Put the machine's name before what is said of it, once."""
+    try:
+        yield
+    except DeviceError as error:
+        if str(error).startswith(target):
+            raise
+        raise type(error)(f"{target}: {error}") from error
 
 
 @dataclass(frozen=True)

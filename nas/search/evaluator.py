@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netdyno.base.errors import InputError
 from netdyno.base.progress import Progress, silent
 from netdyno.nas import pareto
 from netdyno.nas.search.front import Front
@@ -125,7 +127,8 @@ class Evaluator:
         self._told = time.monotonic()
         note = f"{len(self._F)} on the front"
         if self._worst is not None and self._F.shape[1] > 1:
-            note += f", hypervolume {pareto.hypervolume(self._F, self._worst.tolist()):.4g}"
+            with suppress(InputError):  # values whose volume no float holds can be searched
+                note += f", hypervolume {pareto.hypervolume(self._F, self._worst.tolist()):.4g}"
         elif len(self._F):
             note = f"best {self._F.min():.4g}"
         self._progress("search", self.spent, self.limit, note)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netdyno.base.database import open_database
+from netdyno.base.database import open_database, trouble
 from netdyno.base.errors import InputError
 from netdyno.nas.search.problem import Problem, Scores
 from netdyno.nas.space import Population
@@ -53,7 +53,7 @@ class Journal:
                 if not (isinstance(self.spent_s, float) and self.spent_s >= 0):
                     raise ValueError("times that are none")
             except (sqlite3.Error, ValueError, TypeError) as error:  # SQLite keeps values of any type in any column
-                raise InputError(f"{path}: not the journal of a search: {error}") from error
+                raise trouble(path, error, "not the journal of a search") from error
             refused.pop_all()
         self._told = 0
         self._position: dict[bytes, int] | None = None
@@ -96,7 +96,7 @@ class Journal:
                 self._database.execute("COMMIT")
                 self._committed = time.monotonic()
         except sqlite3.Error as error:
-            raise InputError(f"{self._path}: cannot be written: {error}") from error
+            raise trouble(self._path, error, "cannot be written") from error
 
     def _require(self, identity: str) -> None:
         found = self._database.execute("SELECT identity FROM search").fetchone()

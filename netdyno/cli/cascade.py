@@ -13,10 +13,10 @@ from netdyno.cli.options import (
     DURATION,
     FOLDER,
     FORMATS,
+    LIMIT,
     SPACE,
     TABLE,
     Choice,
-    Form,
     Real,
     argument,
     option,
@@ -32,7 +32,6 @@ def _methods() -> Iterable[str]:
 
 
 COST = Real("X", 0, 1e6)
-LIMIT = Form("LIMIT", r"\s*[a-z_]+\s*[<>]=.+", "'accuracy>=95', 'loss<=1' or 'latency_ms<=0.5'")
 METHOD = Choice("METHOD", "way to find a cascade", _methods)
 METRIC = Choice("METRIC", "cost of cascades", lambda: ("energy", "energy_mj", "latency", "latency_ms"))
 TRAINING = Choice("TRAINING", "way to train", lambda: ("train",), more=True)

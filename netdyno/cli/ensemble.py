@@ -49,6 +49,8 @@ def ensemble(
     from netdyno.nas.ensembles.vote import Voting
     from netdyno.runs import load_run
 
+    if not -evaluations <= point < evaluations:
+        raise InputError(f"--point {point}: {evaluations} evaluations find no more ensembles than that")
     loaded = load_run(run)
     require("torch", extra="train", purpose="an ensemble of subnets")
     from netdyno.ensembles import BUNDLE, ENSEMBLES, Scenario, form_ensembles

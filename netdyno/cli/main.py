@@ -92,6 +92,9 @@ def _explain(error: Exception, words: Sequence[str]) -> int:
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}the disk is full", InputError.exit_code, words, {})
+    if isinstance(error, MemoryError):
+        what = f": {error}" if str(error) else ""
+        return _fail(f"this machine has too little memory for it{what}", InputError.exit_code, words, {})
     return _internal(error, words)
 
 

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from netdyno.cli.console import emit, print_table, progress, say
 from netdyno.cli.feeding import Choices, choose, print_inputs
 from netdyno.cli.resuming import resumable
@@ -44,16 +46,16 @@ def profile_one(
     """Measure a model as a whole and, if asked for, its operators; print, and keep it as a table.
 
     Raises:
-        MeasurementInvalid: the operators do not add up to the whole.
+        MeasurementInvalid: the operators do not add up to the whole; with ``as_json`` only the exit code says so.
     """
-    from netdyno.base.deadline import SPARE_S, within
+    from netdyno.base.deadline import within
     from netdyno.base.errors import MeasurementInvalid
     from netdyno.profiler.model import DEFAULT_BUDGET_S, model_table, profile_model, profile_parts
 
     device.prepare()
     device.hold()  # waiting for another user is no part of the budget
-    began, budget_s = time.monotonic(), method.budget_s or DEFAULT_BUDGET_S
-    limit_s = None if method.budget_s is None else budget_s + SPARE_S
+    began, limit_s = time.monotonic(), method.budget_s
+    budget_s = limit_s or DEFAULT_BUDGET_S
     if operators:  # half of the budget is for them, less what the whole takes beyond its own
         method = replace(method, budget_s=budget_s / 2)
     parts, why_not = None, ""
@@ -89,7 +91,11 @@ def profile_one(
             _print_operators(parts)
     if parts is not None and not parts.valid:
         sums = f"its operators add up to {parts.covered:.0%} of an inference without the profiler"
-        raise MeasurementInvalid(f"{artifact.name}: {sums}, so their times are not to be trusted")
+        invalid = MeasurementInvalid(f"{artifact.name}: {sums}, so their times are not to be trusted")
+        if not as_json:
+            raise invalid
+        say(f"netdyno: {invalid}")  # stdout has its one document, which says so too
+        raise typer.Exit(invalid.exit_code)
 
 
 def _print_whole(artifact: Artifact, device: Any, report: ModelReport) -> None:
@@ -149,7 +155,7 @@ def compare(
 
     With ``out`` the readings are kept there as they are made, and the same command goes on from them.
     """
-    from netdyno.base.errors import InputError, MeasurementInvalid
+    from netdyno.base.errors import InputError, MeasurementInvalid, WorkerLost
     from netdyno.base.units import format_ms, format_ms_interval
     from netdyno.profiler.compare import compare_rows
     from netdyno.profiler.profile import profile_artifacts
@@ -169,8 +175,10 @@ def compare(
         table.save(out)
         say(f"{len(names)} models -> {out}")
     for name, row in table.networks[table.networks["valid"] == 0].iterrows():
-        flagged = str(row["method"]).startswith("flagged")
-        raise (MeasurementInvalid if flagged else InputError)(f"{name}: {row['method']}", artifact=str(name))
+        kind = {"flagged": MeasurementInvalid, "lost": WorkerLost}.get(
+            str(row["method"]).partition(":")[0], InputError
+        )
+        raise kind(f"{name}: {row['method']}", artifact=str(name))
     changes = [compare_rows(table, names[0], name) for name in names[1:]]
     if as_json:
         rows = table.networks.rename_axis("model").reset_index().to_dict("records")

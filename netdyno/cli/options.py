@@ -219,6 +219,13 @@ def _shape(text: str) -> str:
     return text
 
 
+def _limit(text: str) -> str:
+    from netdyno.targets import split_constraint
+
+    split_constraint(text)
+    return text
+
+
 def _writers() -> Iterable[str]:
     from netdyno.exporters.writers import WRITERS
 
@@ -247,6 +254,7 @@ BYTES = Form("SIZE", r"(?=.*[1-9])\s*[0-9.]+\s*[A-Za-z]*\s*", "4GB or 500MB", _b
 SHAPE = Form("NAME:1x3x224x224", r"(?s)..*([0-9]|:scalar)", "input:1x3x224x224", _shape)
 DIMENSION = Form("SYMBOL=N", r"(?s).+=[0-9]{1,10}", "batch=1")
 ASSIGNMENT = Form("NAME=VALUE", r"(?s).+=.*", "input=0.5, input=0..9 or input=values.npy")
+LIMIT = Form("LIMIT", r"\s*[A-Za-z_]\w*\s*[<>]=.+", "latency_ms<=30 or accuracy>=75", _limit)
 TEXT = Form("TEXT", r"(?s)(?=.*\S).{1,200}", "any text of at most 200 characters")
 NAME = Form("NAME", r"[A-Za-z][\w.-]*", "a name of letters, digits, - and _")
 SPACE = Form("SPACE", r"(?s)[A-Za-z].*", "ofa-mobilenetv3:width=0.25,resolutions=48/56/64")

@@ -16,6 +16,7 @@ from netdyno.cli.options import (
     DATA,
     DURATION,
     FOLDER,
+    LIMIT,
     RUN,
     SPACE,
     TABLE,
@@ -46,15 +47,7 @@ def _objectives() -> Iterable[str]:
     return [*NAMES, *COSTS.values(), "accuracy_pct"]
 
 
-def _limit(text: str) -> str:
-    from netdyno.targets import split_constraint
-
-    split_constraint(text)
-    return text
-
-
 ACCURACY = InputOr("ACCURACY", "supernet or predictor", file=True, word="train", more=True)
-LIMIT = Form("LIMIT", r"\s*\w+\s*[<>]=.+", "latency_ms<=30 or accuracy>=75", _limit)
 METHOD = Choice("METHOD", "search method", _methods)
 OBJECTIVE = Choice("OBJECTIVE", "objective", _objectives)
 SETTING = Form("NAME=VALUE", r"(?s)[A-Za-z_]\w*=.+", "--set population=200")

@@ -248,13 +248,16 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a table in another project's format."""
-    from netdyno.profiler.formats import export_table
+    from netdyno.profiler.formats import export_table, unwritten
     from netdyno.profiler.table import load_table
 
-    files = export_table(load_table(path), out, format)
+    table = load_table(path)
+    files, left_out = export_table(table, out, format), unwritten(table, format)
     say(f"{path} -> {', '.join(map(str, files))}")
+    for line in left_out:
+        say(f"left out: {line}")
     if as_json:
-        emit({"files": [str(file) for file in files]})
+        emit({"files": [str(file) for file in files], "left_out": left_out})
 
 
 @app.command()

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from netdyno.base.registry import Registry
 from netdyno.profiler.formats.choice import Choice
-from netdyno.profiler.table import LookupTable
+from netdyno.profiler.layers import Overhead
+from netdyno.profiler.table import METRICS, LookupTable
 
-__all__ = ["FORMATS", "WRITERS", "Choice", "export_table", "import_table"]
+__all__ = ["FORMATS", "WRITERS", "Choice", "export_table", "import_table", "unwritten"]
 
 FORMATS = Registry("table format", "netdyno.table_formats")
 WRITERS = Registry("table format to write", "netdyno.table_writers")
 EVERYTHING = Choice()
+WITH_CONSTANT = "tfnas-csv"
+"""The format that holds what each network takes beside its layers."""
 
 
 def import_table(path: Path, format: str, choice: Choice = EVERYTHING) -> LookupTable:
@@ -38,3 +41,18 @@ def export_table(table: LookupTable, path: Path, format: str) -> list[Path]:
     """
     files: list[Path] = WRITERS.load(format)(table, path)
     return files
+
+
+def unwritten(table: LookupTable, format: str) -> list[str]:
+    """A line for each part of a table that another project's format does not hold: they are of layers' latencies."""
+    without = int(((table.layers["valid"] != 1) | table.layers["latency_ms"].isna()).sum())
+    names = ", ".join(metric for metric in METRICS[1:] if table.layers[metric].notna().any())
+    parts = {
+        f"{without} layers that are not valid or have no latency": without,
+        f"what a call takes by itself ({Overhead().key})": Overhead().key in table.layers.index,
+        f"layers' {names}": names,
+        "what each network takes beside its layers": format != WITH_CONSTANT and table.conditions.get("constant_ms"),
+        f"{len(table.networks)} networks": len(table.networks),
+        "the calibration on whole networks": table.conditions.get("calibration"),
+    }
+    return [what for what, there in parts.items() if there]

@@ -112,7 +112,7 @@ def _rows(path: Path, measured: Measurement) -> Iterator[tuple[str, dict[str, An
     entry, name = measured.entry, measured.component
     of_llm = _llm_metrics(path, entry)
     for metrics in of_llm:
-        yield from _llm_rows(path, name, metrics, several=len(of_llm) > 1)
+        yield from _llm_rows(path, name, metrics)
     time, scale = _one_of(entry, _TIME)
     if time in _NONE:
         if not of_llm:
@@ -132,12 +132,10 @@ def _llm_metrics(path: Path, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [as_mapping(path, each, _LLM) for each in (told if isinstance(told, list) else [told])]
 
 
-def _llm_rows(
-    path: Path, name: str, metrics: Mapping[str, Any], *, several: bool
-) -> Iterator[tuple[str, dict[str, Any]]]:
+def _llm_rows(path: Path, name: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     context, unit = metrics.get("context_length"), metrics.get("desired_compute_unit")
     where = [*([f"context of {context}"] if context else []), *([str(unit)] if unit else [])]
-    suffix = f" ({', '.join(where)})" if where and several else ""
+    suffix = f" ({', '.join(where)})" if where else ""
     first, scale = _one_of(metrics, _FIRST_TOKEN)
     ends = {} if first in _NONE else as_mapping(path, first, "a time to the first token")
     for end, prompt in (("min", "shortest"), ("max", "longest")):

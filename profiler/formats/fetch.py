@@ -6,10 +6,9 @@ import hashlib
 import http.client
 import time
 import urllib.request
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from netdyno.base.errors import InputError, UnknownName
+from netdyno.base.scratch import scratch_folder
 from netdyno.profiler.formats import import_table
 from netdyno.profiler.table import LookupTable
 
@@ -53,8 +52,8 @@ def fetch_table(name: str, url: str = NOTE10_URL) -> LookupTable:
     """
     if name != "ofa-note10":
         raise UnknownName("published table", name, ["ofa-note10"])
-    with TemporaryDirectory() as scratch:
-        folder = Path(scratch) / name
+    with scratch_folder() as scratch:
+        folder = scratch / name
         folder.mkdir()
         for size, digest in NOTE10.items():
             file = f"{size}_lookup_table.yaml"

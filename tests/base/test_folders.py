@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,20 @@ def test_a_folder_put_aside_by_a_killed_process_comes_back(standing: bool, tmp_p
         raise KeyboardInterrupt
     assert _names(tmp_path) == ["folder"]
     assert _names(path) == (["folder"] if standing else [".netdyno-old.folder"])
+
+
+def test_there_is_no_moment_without_the_folder(tmp_path: Path) -> None:
+    path = tmp_path / "folder"
+
+    def replace(times: int) -> None:
+        for number in range(times):
+            with folder_atomic(path) as folder:
+                (folder / "text").write_text(str(number))
+
+    replace(1)
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(replace, 50)
+        while not writer.done():
+            assert path.is_dir()
+        writer.result()
+    assert read_text(path / "text") == "49"

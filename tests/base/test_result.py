@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from netdyno.base.files import pending
-from netdyno.base.result import add_to_result, find_parts, replace_result
+from netdyno.base.result import add_to_result, find_parts, reading, replace_result
 
 Refuses = Callable[[Callable[[], object]], str]
 DESCRIPTOR = "result.json"
@@ -113,7 +114,9 @@ def test_a_result_of_before_digests_is_read_as_it_is(tmp_path: Path) -> None:
     assert (_read(tmp_path), _names(tmp_path)) == ((NEW, ()), {*NEW, DESCRIPTOR})
 
 
-@pytest.mark.parametrize("listed", ["[]", "7", '{"../x": "%s"}', '{".x": "%s"}', '{"a": "short"}', '{"a": 5}'])
+@pytest.mark.parametrize(
+    "listed", ["[]", "7", '{"../x": "%s"}', '{"..": "%s"}', '{"": "%s"}', '{"a": "short"}', '{"a": 5}']
+)
 def test_hostile_lists_are_refused(listed: str, tmp_path: Path, refuses: Refuses) -> None:
     text = f'{{"sha256": {listed.replace("%s", "0" * 64)}}}'
     with pytest.raises(ValueError, match="digest"):
@@ -127,3 +130,20 @@ def test_a_fifo_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "a.csv").unlink()
     os.mkfifo(tmp_path / "a.csv")
     assert find_parts(tmp_path, json.loads((tmp_path / DESCRIPTOR).read_text())).edited == ("a.csv",)
+
+
+def test_readers_and_writers_at_once(tmp_path: Path) -> None:
+    """Every result that is read is one of both, whole, and never taken for edited."""
+    replace_result(tmp_path, DESCRIPTOR, {}, OLD)
+
+    def alternate() -> None:
+        for number in range(20):
+            replace_result(tmp_path, DESCRIPTOR, {}, (NEW, OLD)[number % 2])
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(alternate) for _ in range(2)]
+        while not all(writer.done() for writer in writers):
+            with reading(tmp_path):
+                assert _read(tmp_path) in ((OLD, ()), (NEW, ()))
+        for writer in writers:
+            writer.result()

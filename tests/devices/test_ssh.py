@@ -132,6 +132,8 @@ def test_a_cut_connection_is_a_lost_device(ssh_server: Any, model: Model) -> Non
         assert not isinstance(caught.value, WorkerLost)
         assert "127.0.0.1" in str(caught.value)
         timer.join()
+        with pytest.raises(DeviceError, match=r"127\.0\.0\.1: .*open it again"):
+            session.run()
         with pytest.raises(DeviceError, match="Connection refused"):
             device.open(model("add"))
         ssh_server.start()

@@ -14,6 +14,7 @@ from netdyno.base.objective import Objective
 from netdyno.nas import pareto
 from netdyno.nas.search import search
 from netdyno.nas.search.front import Front, load_front
+from netdyno.nas.spaces.nasbench201 import NasBench201
 from netdyno.nas.spaces.ofa_mobilenetv3 import OfaMobileNetV3
 
 Refuses = Callable[[Callable[[], object]], str]
@@ -173,3 +174,18 @@ def test_mutated_fronts(
         )
     path.write_bytes(content)
     survives(lambda: load_front(path, narrow))
+
+
+def test_values_whose_hypervolume_no_float_holds_are_searched() -> None:
+    told: list[str] = []
+    space = NasBench201()
+    objectives = [
+        Objective("up", lambda X: 1e200 * X.sum(axis=1)),
+        Objective("down", lambda X: -1e200 * X.sum(axis=1)),
+    ]
+
+    def progress(what: str, done: int, total: int, note: str) -> None:
+        told.append(note)
+
+    front = search(space, objectives, "random", 100, seed=0, progress=progress)
+    assert len(front) > 2 and told[-1] == f"{len(front)} on the front"

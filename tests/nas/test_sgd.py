@@ -82,6 +82,6 @@ def test_how_it_went_is_kept(images: Dataset, tmp_path: Path) -> None:
 
 def test_settings_that_cannot_be(images: Dataset, refuses: Refuses) -> None:
     for wrong in ({"steps": 0}, {"batch": 0}, {"patience": 0.0}, {"patience": 1.5}):
-        assert "training needs" in refuses(lambda wrong=wrong: Sgd(**wrong))
+        assert "must be" in refuses(lambda wrong=wrong: Sgd(**wrong))
     two = make_space("cnn-cifar10", resolution=16, classes=2)
     assert "classes" in refuses(lambda: TrainedAccuracy(two, images, images, Sgd(steps=1))(two.sample(1, 0)))

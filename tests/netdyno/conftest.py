@@ -1,4 +1,4 @@
-"""A browser for what only a browser can tell of a report."""
+"""A browser for what only a browser can tell of a report, and images that are quickly there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 
 CHROMIUM = [
@@ -87,3 +88,20 @@ def _browse(chromium: str, scratch: Path, report: Path, width: int) -> tuple[dic
     found = re.search(r"<body>(\{.*\})</body>", done.stdout)
     assert found, done.stdout[-2000:] + done.stderr[-2000:]
     return json.loads(found[1]), [line for line in done.stderr.splitlines() if "CONSOLE" in line], paths
+
+
+@pytest.fixture
+def few_images(tmp_path: Path) -> str:
+    """A data set of a few images in MNIST's format, as --data names it."""
+    folder = tmp_path / "few"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for part, n in (("train", 60), ("t10k", 20)):
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        for name, values in (
+            ("images-idx3", generator.integers(0, 256, (n, 28, 28), np.uint8)),
+            ("labels-idx1", labels),
+        ):
+            head = bytes([0, 0, 8, values.ndim]) + np.array(values.shape, ">u4").tobytes()
+            (folder / f"{part}-{name}-ubyte").write_bytes(head + values.tobytes())
+    return f"mnist:{folder}"

@@ -5,7 +5,7 @@ from importlib.metadata import requires, version
 from typing import Any
 
 from netdyno.devices.tree import Snapshot
-from netdyno.doctor import EXTRAS, _jetson, examine, examine_device
+from netdyno.doctor import EXTRAS, _extras, _jetson, examine, examine_device
 
 ORIN = "/sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon1"
 
@@ -24,7 +24,7 @@ def test_every_optional_library_is_spoken_of() -> None:
     needed = re.compile(r"([\w-]+).*; extra == ['\"](train|nvidia|android|lab|report)['\"]")
     found = {(match[1], match[2]) for each in requires("netdyno") or [] if (match := needed.match(each))}
     assert {(package, extra) for package, (extra, _) in EXTRAS.items()} == found
-    told = {finding.what: finding.detail for finding in examine()}
+    told = {finding.what: finding.detail for finding in _extras()}
     for package, (extra, purpose) in EXTRAS.items():
         assert purpose in told[package]
         assert told[package].endswith(f"pip install 'netdyno[{extra}]'") or version(package) in told[package]

@@ -20,6 +20,7 @@ from netdyno.cli.options import Choice, Choices, Form, Input, OptionType, Output
 from netdyno.profiler.table import shipped_tables
 
 NETDYNO = str(Path(sys.executable).with_name("netdyno"))
+SPACE = "ofa-mobilenetv3:width=0.25,resolutions=48,classes=10"
 TABLE = str(shipped_tables() / "nasbench201-nvidia-h200-torch-b128")
 FIFO = "a-fifo"
 VALUES = ("-1", "0", "1e30", "nan", "", FIFO)
@@ -120,6 +121,40 @@ def test_what_a_type_allows_is_a_value_or_refused_in_our_words(
 def test_every_option_is_tested() -> None:
     assert {case.values[0][0] for case in PARAMETERS} == {path[0] for path, _ in commands()} - {"devices"}
     assert len(PARAMETERS) > 80
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["ensemble", "r", "--out", "o", "--point", "99999"], "--point 99999"),
+        (["ensemble", "r", "--out", "o", "--point", "-7", "--evaluations", "6"], "--point -7"),
+        (
+            ["search", SPACE, "--out", "o", "--objective", "macs", "--set", "population=10000000000"],
+            "too little memory",
+        ),
+        (["search", "nasbench201:bogus=1", "--out", "o"], "no parameter 'bogus'"),
+        (["train", "ofa-mobilenetv3:resolutions=nan", "--out", "o"], "not a number: 'nan'"),
+        (["cascade", SPACE, "--table", TABLE, "--constraint", "accuracy>=nan", "--out", "o"], "accuracy>=nan"),
+    ],
+)
+def test_values_that_are_wrong_only_together(
+    words: list[str], says: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("r").mkdir()
+    assert run(words) == 2
+    stdout, stderr = capsys.readouterr()
+    assert (stdout, stderr.count("\n")) == ("", 1) and says in stderr
+
+
+def test_a_point_that_the_front_lacks_is_refused_before_the_work(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", SPACE, "--objective", "macs", "--objective", "params", "--evaluations", "100", "--out", "r"]
+    assert run(words) == 0
+    capsys.readouterr()
+    assert run(["export", "r", "--point", "99999", "--out", "b"]) == 2
+    assert "none at 99999" in capsys.readouterr().err
+    assert not Path("b").exists()
 
 
 def _check_process(words: list[str], folder: Path, plain_s: float) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from netdyno.cli.main import run
-from netdyno.profiler.table import DESCRIPTOR, JOURNAL, load_table, shipped_tables
+from netdyno.profiler.formats import unwritten
+from netdyno.profiler.layers import MBConv, Overhead
+from netdyno.profiler.table import DESCRIPTOR, JOURNAL, LookupTable, load_table, make_rows, shipped_tables
 
 ENTRIES = "Conv-input:32x32x3-output:16x16x8:\n  count: 9\n  mean: {}\n  std: 0.25\n"
 
@@ -58,3 +60,30 @@ def test_an_edited_table_opens_with_a_warning(
             document = json.loads(capsys.readouterr().out)
             assert document.get("tables", [document])[0]["edited"] is edited
     assert len(caplog.messages) == 1 and "layers.csv" in caplog.messages[0]
+
+
+def test_an_export_says_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    block = MBConv(14, 14, 80, 112, 160, 5, 1, "swish", 0, 0)
+    rows = {
+        block.key: {"latency_ms": 0.5, "memory_bytes": 9},
+        block.key.replace("mid:160", "mid:80"): {"method": "failed", "valid": 0},
+        Overhead().key: {"latency_ms": 0.01},
+    }
+    networks = make_rows("genes", {"0 1": {"latency_ms": 9.0}})
+    LookupTable("t", {"constant_ms": 2.0}, make_rows("layer", rows), networks).save(tmp_path / "t")
+    assert (
+        run(["table", "export", str(tmp_path / "t"), "--format", "tfnas-csv", "--out", str(tmp_path / "o"), "--json"])
+        == 0
+    )
+    told = capsys.readouterr()
+    expected = [
+        "1 layers that are not valid or have no latency",
+        "what a call takes by itself (overhead)",
+        "layers' memory_bytes",
+        "1 networks",
+    ]
+    assert json.loads(told.out)["left_out"] == expected
+    assert all(f"left out: {line}" in told.err for line in expected)
+    assert unwritten(load_table(tmp_path / "t"), "ofa-yaml")[3] == "what each network takes beside its layers"
+    whole = LookupTable("t", {}, make_rows("layer", {block.key: {"latency_ms": 0.5}}))
+    assert unwritten(whole, "ofa-yaml") == []

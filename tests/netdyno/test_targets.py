@@ -101,10 +101,10 @@ def test_forgetting_follows_no_link(tmp_path: Path) -> None:
     assert (tmp_path / "other/0 1/network.json").exists()
 
 
-def test_fresh_trains_again(tmp_path: Path) -> None:
+def test_fresh_trains_again(few_images: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="trains networks: needs the extra train")
     words = ["search", "cnn-mnist:resolution=12,width=0.1", "--objective", "accuracy", "--objective", "params"]
-    words += ["--accuracy", "train:steps=2,batch=8", "--method", "random", "--evaluations", "2"]
+    words += ["--accuracy", "train:steps=2,batch=8", "--method", "random", "--evaluations", "2", "--data", few_images]
 
     def trained() -> dict[str, int]:
         return {

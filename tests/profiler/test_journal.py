@@ -147,6 +147,12 @@ def test_what_is_no_journal(content: bytes, path: Path, refuses: Refuses) -> Non
         "INSERT INTO visit VALUES ('a', 1, 1, x'00')",
         "INSERT INTO visit VALUES ('a', 1, 1, x'')",
         "INSERT INTO visit VALUES ('a', 1, 1, 'text')",
+        "INSERT INTO visit VALUES ('a', 1, 1, x'0000000000000000')",
+        "INSERT INTO visit VALUES ('a', 1, 1, x'00000000000000000000000000000000')",
+        "INSERT INTO visit VALUES ('a', 1, 1, x'ffffffffffffff7f')",
+        "INSERT INTO visit VALUES ('a', 1, 1, x'0100000000000000ffffffffffffff7f')",
+        "INSERT INTO visit VALUES ('a', 1, 1, x'0100000000000000ffffffffffffffff')",
+        "PRAGMA user_version=99",
         "INSERT INTO visit VALUES (x'ff', 1, 1, x'0000000000000000')",
         "INSERT INTO memory VALUES ('a', 'much')",
         "INSERT INTO visit VALUES ('a', 1, 0, x'0000000000000000')",
@@ -189,6 +195,13 @@ def test_damaged_files(data: st.DataObject, tmp_path: Path, survives: Survives) 
         content[data.draw(at)] = data.draw(st.integers(0, 255))
     path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(1, len(content)))])
     survives(read)
+
+
+def test_a_coarse_clock_tells_zero_now_and_then(path: Path) -> None:
+    with Journal(path, CONDITIONS) as journal:
+        journal.visit("a", 1, _ns(0, 1000, 0))
+    with Journal(path, CONDITIONS) as journal:
+        assert list(journal.visits()["a"][0].latency_ms) == [0, 1e-3, 0]
 
 
 def test_a_folder_in_the_way(path: Path, refuses: Refuses) -> None:

@@ -101,6 +101,6 @@ def test_what_cannot_be(refuses: Refuses) -> None:
     assert "2 to 4 networks" in refuses(lambda: problem(GOALS[0], 1))
     whole = CascadeProblem(make_space("cnn-caffenet"), 3, answer, costing, GOALS[0])
     assert "too large" in refuses(lambda: optimise(whole, "grid", 1))
-    assert "an evaluation" in refuses(lambda: optimise(problem(GOALS[0]), "random", 0))
+    assert "evaluations must be" in refuses(lambda: optimise(problem(GOALS[0]), "random", 0))
     with pytest.raises(UnknownName, match="bo-plus"):
         optimise(problem(GOALS[0]), "bo-plush", 1)
