@@ -141,7 +141,7 @@ def _report(runs: Runs, works: Sequence[OperatorWork], roofs: Roofs) -> Operator
         operators=tuple(reports),
         whole_ms=whole_ms,
         covered=total / whole_ms,
-        valid=(total + runs.overhead.call_ms) / whole_ms >= LEAST_COVERED and total / whole_ms <= MOST_COVERED,
+        valid=(total + unseen_ms) / whole_ms >= LEAST_COVERED and total / whole_ms <= MOST_COVERED,
         overhead_ms=_within_ms(profiles[0], runs),
         call_ms=runs.overhead.call_ms,
         macs=sum(own.macs or 0 for own in works),
