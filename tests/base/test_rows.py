@@ -62,7 +62,9 @@ def _peak_mb() -> float:
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(b"a\n1\n")[:-4], gzip.compress(b"a\n1\n")[:-9], b"\x1f\x8b", b"a\n1\n", b""]
+    "content",
+    [gzip.compress(b"a\n1\n")[:-4], gzip.compress(b"a\n1\n")[:-9], b"\x1f\x8b", b"a\n1\n", b""],
+    ids=["no length", "no checksum", "two bytes", "text", "empty"],
 )
 def test_damaged_archives(content: bytes, tmp_path: Path, refuses: Refuses) -> None:
     (tmp_path / "a.csv.gz").write_bytes(content)
