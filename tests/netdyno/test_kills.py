@@ -233,8 +233,8 @@ CASES = [
          ["profile", MODELS[0], "--sustained", "500ms", "--out", "t"],
          lambda work: (work / "t/small-sustained.csv").exists(), quick=False),
     Case("profile-models", _import("many", "t"),
-         ["profile", *MODELS, "--budget", "1s", *LATENCY, "--out", "t"], _measured("t"), quick=False),
-    Case("profile-space", _import("many", "t"), [*PROFILE, "--budget", "3s"], _measured("t"), quick=False),
+         ["profile", *MODELS, "--budget", "6s", *LATENCY, "--out", "t"], _measured("t"), quick=False),
+    Case("profile-space", _import("many", "t"), [*PROFILE, "--budget", "15s"], _measured("t"), quick=False),
     Case("profile-space-finished", _import("many", "t"), PROFILE, _measured("t"), finished=True, quick=False),
 ]  # fmt: skip
 
