@@ -31,6 +31,8 @@ def load_tensors(path: Path, most_bytes: int = LARGEST_FILE) -> Any:
     try:
         with warnings.catch_warnings(action="ignore"):  # of pickles that are refused a moment later
             return torch.load(_as_stored(content), map_location="cpu", weights_only=True)
+    except InputError as error:
+        raise InputError(f"{path}: not weights of torch: {error}") from error
     except Exception as error:  # a damaged file makes torch's reader stumble in a dozen ways, by their own types
         raise InputError(f"{path}: not weights of torch, or damaged ones: {type(error).__name__}") from error
 
@@ -48,9 +50,9 @@ def _as_stored(content: bytes) -> io.BytesIO:
     with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as stored:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("compressed")
+            raise InputError("it is compressed, as torch never writes it")
         if sum(entry.file_size for entry in entries) > len(content):
-            raise ValueError("larger than its file")
+            raise InputError("its entries are larger than itself")
         for entry in entries:
             stored.writestr(zipfile.ZipInfo(entry.filename), archive.read(entry))
     plain.seek(0)

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
+import os
 import pickle
+import resource
+import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -294,3 +299,62 @@ def test_mutated_weights(data: st.DataObject, saved: Path, survives: Survives) -
         survives(lambda: load_supernet(saved))
     finally:
         (saved / WEIGHTS).write_bytes(whole)
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _deflated(whole: bytes) -> bytes:
+    """The same archive with 200 MB of zeros, compressed, where its first values were."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(whole)) as archive,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as bomb,
+    ):
+        for entry in archive.infolist():
+            zeros = entry.filename.endswith("/data/0")
+            bomb.writestr(entry.filename, bytes(2 * 10**8) if zeros else archive.read(entry))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["compressed", "view", "view, legacy", "legacy", "space", "sparse", "not finite"])
+def test_weights_take_no_more_memory_than_the_network(
+    kind: str, saved: Path, stirred: OfaMobileNetV3Supernet, refuses: Refuses
+) -> None:
+    path, state = saved / WEIGHTS, stirred.state_dict()
+    name, first = next(iter(state.items()))
+    whole = path.read_bytes()
+    if kind == "compressed":
+        path.write_bytes(_deflated(whole))
+    elif kind.startswith("view"):
+        endless = {**state, name: torch.zeros(1).expand(10**11)}
+        torch.save(endless, path, _use_new_zipfile_serialization=kind == "view")
+    elif kind == "legacy":
+        torch.save(state, path, _use_new_zipfile_serialization=False)
+        content, size = path.read_bytes(), first.numel()
+        assert size < 256
+        path.write_bytes(content.replace(b"K" + bytes([size]), b"J" + struct.pack("<i", 2**31 - 1), 1))
+    elif kind == "space":
+        (saved / DESCRIPTOR).write_text(_descriptor(width=16))
+    elif kind == "sparse":
+        os.truncate(path, 10**9)
+    else:
+        torch.save({**state, name: torch.full_like(first, torch.nan)}, path)
+    before = _peak_mb()
+    assert WEIGHTS in refuses(lambda: load_supernet(saved))
+    assert _peak_mb() - before < 100
+
+
+def test_a_flipped_bit_in_the_weights_is_told(saved: Path, refuses: Refuses) -> None:
+    whole = (saved / WEIGHTS).read_bytes()
+    middle = len(whole) // 2
+    (saved / WEIGHTS).write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+    assert WEIGHTS in refuses(lambda: load_supernet(saved))
+
+
+def test_a_newer_supernet_is_refused(saved: Path, refuses: Refuses) -> None:
+    document = json.loads((saved / DESCRIPTOR).read_text())
+    assert document["schema"] == 1
+    (saved / DESCRIPTOR).write_text(json.dumps(document | {"schema": 99}))
+    assert "a newer one wrote it" in refuses(lambda: load_supernet(saved))

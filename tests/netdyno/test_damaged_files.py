@@ -92,8 +92,9 @@ def ask() -> Iterator[Ask]:
     """Opens a folder in a forked child of a process that has all that it takes loaded, and has no threads."""
     command = [sys.executable, str(Path(__file__).with_name("damage.py"))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    quiet = subprocess.DEVNULL  # it warns of every file that was changed
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True, env=environment
     ) as server:
         stdin, stdout = server.stdin, server.stdout
         assert stdin is not None and stdout is not None

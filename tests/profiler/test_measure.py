@@ -335,6 +335,16 @@ def test_a_model_file_is_profiled(cpu: CpuDevice, tiny_layers: list[Layer]) -> N
     assert report.memory_bytes is not None and report.memory_bytes > 0
 
 
+@pytest.mark.parametrize("budget_s", [1e-6, 0.001, 0.05])
+def test_a_spent_budget_still_tells_a_quick_model_s_latency(
+    cpu: CpuDevice, tiny_layers: list[Layer], budget_s: float
+) -> None:
+    model = write(lower(tiny_layers[1]), "onnx")
+    report = profile_model(model, cpu, ONNX, Method(budget_s=budget_s, memory=False))
+    assert report.samples > 10 and report.latency_ms < report.first_ms
+    assert report.latency_ms_low is not None and report.latency_ms_low <= report.latency_ms
+
+
 def test_methods_and_metrics_that_cannot_be(refuses: Refuses) -> None:
     refuses(lambda: Method(budget_s=0))
     assert check_metrics(["memory"]) == {"latency", "memory"}

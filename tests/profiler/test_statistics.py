@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import resource
 
 import numpy as np
 import pytest
@@ -75,3 +76,11 @@ def test_the_quick_rule_by_hand() -> None:
     assert relative_spread([5.0] * 6) == 0
     # Quartiles of 1 … 9 are 3 and 7, the median is 5.
     assert relative_spread(list(map(float, range(1, 10)))) == pytest.approx(1.57 * 4 / 3 / 5)
+
+
+def test_many_readings_take_bounded_memory() -> None:
+    values = np.random.default_rng(0).normal(1, 0.1, 400_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = estimate([values], [1])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+    assert found.low <= found.median <= found.high and found.high - found.low < 0.002

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -251,3 +252,26 @@ def test_which_tables_were_measured(saved: Path, tmp_path: Path) -> None:
     (saved / JOURNAL).touch()
     assert is_measured(saved)
     assert all(is_measured(path) for path in shipped_tables().glob("*/"))
+
+
+@pytest.mark.parametrize("depth", [100, 900, 100_000])
+def test_conditions_nested_too_deeply_to_be_shown(depth: int, saved: Path, refuses: Refuses) -> None:
+    text = (saved / DESCRIPTOR).read_text()
+    (saved / DESCRIPTOR).write_text(text.replace('"x"', "[" * depth + "]" * depth, 1))
+    assert DESCRIPTOR in refuses(lambda: load_table(saved))
+
+
+@pytest.mark.parametrize("schema", [2, 99, "1", None])
+def test_schemas_that_are_not_known(schema: object, saved: Path, refuses: Refuses) -> None:
+    document = json.loads((saved / DESCRIPTOR).read_text())
+    assert document.pop("schema") == 1
+    (saved / DESCRIPTOR).write_text(json.dumps(document))
+    assert load_table(saved).name == "twin", "tables of before say none"
+    (saved / DESCRIPTOR).write_text(json.dumps(document | {"schema": schema}))
+    assert "schema" in refuses(lambda: load_table(saved))
+
+
+@pytest.mark.parametrize("file", [DESCRIPTOR, "layers.csv", "networks.csv"])
+def test_files_of_hundreds_of_megabytes_are_not_begun(file: str, saved: Path, refuses: Refuses) -> None:
+    os.truncate(saved / file, 300 * 10**6)
+    assert "larger" in refuses(lambda: load_table(saved))
