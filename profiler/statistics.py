@@ -18,7 +18,7 @@ MOST_AT_ONCE = 1_000_000
 NORMAL_95 = 1.96
 """Standard deviations on either side of the mean that hold 95 % of a normal variable."""
 ROUNDING = 1e-9
-TRIMMED = 0.1
+TRIMMED = 0.25
 """Share of the readings that is left out at either end."""
 
 
@@ -91,7 +91,7 @@ def relative_spread(medians: Sequence[float]) -> float:
 
 
 def trimmed_mean(values: Sequence[float]) -> float:
-    """The mean without the extreme tenths: readings in whole units are averaged, hiccups are not."""
+    """The mean without the outer quarters: readings in whole units are averaged, hiccups are not."""
     ordered = np.sort(np.array(values, np.float64))
     cut = int(TRIMMED * len(ordered))
     return float(ordered[cut : len(ordered) - cut].mean())
