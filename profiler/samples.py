@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from netdyno.profiler.journal import Visit
 from netdyno.profiler.resource import Resource
+from netdyno.profiler.statistics import middle
 
 
 def _fault(samples: pd.DataFrame) -> str:
@@ -40,7 +41,7 @@ SAMPLES = Resource(
 def make_samples(visits: Mapping[str, Iterable[Visit]]) -> pd.DataFrame:
     """A line for each visit of each row."""
     lines = [
-        (name, visit.start, visit.round, float(np.median(visit.latency_ms)), visit.slowdown)
+        (name, visit.start, visit.round, middle(visit.latency_ms), visit.slowdown)
         for name, own in visits.items()
         for visit in own
     ]

@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from netdyno.profiler.journal import Visit
+from netdyno.profiler.statistics import middle
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +38,7 @@ def levelled(visits: Mapping[str, Sequence[Visit]]) -> dict[str, list[Visit]]:
     """The same visits, by candidate and in the order of time, each with the device's ``slowdown`` about then."""
     named = ((name, visit) for name, own in visits.items() for visit in own)
     in_time = sorted(named, key=lambda each: each[1].turn)
-    medians_ms = np.array([np.median(visit.latency_ms) for _, visit in in_time], np.float64)
+    medians_ms = np.array([middle(visit.latency_ms) for _, visit in in_time], np.float64)
     found: dict[str, list[Visit]] = {name: [] for name in visits}
     slow = slowdowns([name for name, _ in in_time], medians_ms)
     for (name, visit), factor in zip(in_time, slow.tolist(), strict=True):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 999
+FEW = 50
 LEAST_RESAMPLES, MOST_DRAWN = 99, 50_000_000
 """Of more than 50,000 values fewer resamples do: their interval is a two-hundredth of their spread."""
 MOST_AT_ONCE = 1_000_000
@@ -43,11 +44,19 @@ def estimate(visits: Sequence[NDArray[np.float64]], starts: Sequence[int], seed:
     if len(visits) == 1:
         values, clusters = np.asarray(visits[0], np.float64), np.zeros(samples, np.int64)
     else:
-        values, clusters = np.array([np.median(visit) for visit in visits]), np.asarray(starts)
+        values, clusters = np.array([middle(visit) for visit in visits]), np.asarray(starts)
     low, high = _bootstrap(values, clusters, seed)
     median = _balanced_median(values, clusters)
     # Interpolated percentiles of nearly equal values may miss the median by a rounding error.
     return Estimate(median, min(low, median), max(high, median), samples)
+
+
+def middle(values: NDArray[np.float64]) -> float:
+    """The median of a visit's readings; of a few, NumPy's takes ten times as long."""
+    if len(values) > FEW:
+        return float(np.median(values))
+    ranked = sorted(values.tolist())
+    return float((ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2)
 
 
 def _balanced_median(values: NDArray[np.float64], clusters: NDArray[np.int64]) -> float:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netdyno.profiler.statistics import Estimate, estimate, relative_spread
+from netdyno.profiler.statistics import Estimate, estimate, middle, relative_spread
 
 READINGS = st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=30).map(np.array)
 
@@ -84,3 +84,9 @@ def test_many_readings_take_bounded_memory() -> None:
     found = estimate([values], [1])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
     assert found.low <= found.median <= found.high and found.high - found.low < 0.002
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 50, 51, 52])
+def test_the_middle_is_the_median(count: int) -> None:
+    values = np.random.default_rng(count).normal(1, 0.1, count)
+    assert middle(values) == np.median(values)
