@@ -100,7 +100,7 @@ def test_from_a_table_to_a_verified_bundle(folder: Path, tmp_path: Path) -> None
         (["--set", "beauty=3"], "beauty"),
         (["--set", "steps=much"], "steps cannot be 'much'"),
         (["--set", "target=3"], "target"),
-        (["--accuracy", "s"], "leave --accuracy out"),
+        (["--accuracy", "train"], "leave --accuracy out"),
         (["--objective", "macs"], "leave --objective out"),
         (["--evaluations", "100000"], "leave --evaluations out"),
         (["--evaluations", "5"], "trains what it finds, in --set steps=N"),

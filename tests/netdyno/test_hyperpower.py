@@ -62,7 +62,7 @@ def test_killed_and_resumed_its_history_is_that_of_one_that_was_not(tmp_path: Pa
         (["--set", "margin=wide"], "margin cannot be 'wide'"),
         (["--objective", "macs"], "one objective"),
         (["--constraint", "macs<=10"], "no architecture of cnn-mnist keeps to"),
-        (["--accuracy", "train:patience=2"], "patience above 0 and at most 1"),
+        (["--accuracy", "train:patience=2"], "patience must be above 0 and at most 1"),
         (["--accuracy", "train:learning_rate=0.1"], "training has no setting 'learning_rate'"),
     ],
 )
