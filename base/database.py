@@ -9,7 +9,7 @@ from netdyno.base.errors import InputError
 from netdyno.base.files import is_there, open_regular
 
 SIDE_FILES = ("", "-wal", "-shm", "-journal")
-"""What SQLite adds to a database's name while somebody has it open."""
+"""Endings that SQLite adds to a database's name while somebody has it open."""
 LARGEST_DATABASE = 8 * 2**30
 LARGEST_VALUE = 64 * 2**20
 """Bytes of one cell."""
@@ -22,7 +22,7 @@ _UNWRITABLE = {
     sqlite3.SQLITE_BUSY: "another process uses it",
     sqlite3.SQLITE_LOCKED: "another process uses it",
 }
-"""What SQLite's result codes say of the disk rather than of the content."""
+"""SQLite's result codes that are about the disk rather than the content."""
 
 
 def open_database(path: Path | None, schema: str, version: int) -> sqlite3.Connection:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 GRACE_S = 3.5
-"""What any one answer may take, however near the deadline: processes start, and an inference begun in time ends."""
+"""Seconds that any answer may take, however near the deadline: processes start, an inference begun in time ends."""
 
 _END: ContextVar[float] = ContextVar("deadline", default=math.inf)
 """The deadline on the monotonic clock."""

@@ -225,7 +225,7 @@ def _kind(mode: int) -> str:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is anything of that name: a link that leads nowhere is something that cannot be read."""
+    """True where there is anything of that name: a link that leads nowhere is something that cannot be read."""
     return os.path.lexists(path)
 
 

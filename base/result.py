@@ -194,7 +194,7 @@ def _digest_of(path: Path) -> str | None:
 
 
 def _digests(descriptor: Mapping[str, Any]) -> dict[str, str] | None:
-    """What a descriptor lists, None where it is of before digests were listed.
+    """Digests that a descriptor lists, None where it is of before digests were listed.
 
     Raises:
         ValueError: it lists something else.

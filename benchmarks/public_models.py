@@ -29,7 +29,7 @@ from public_packages import MODELS, PublicModel
 CACHE = Path.home() / ".cache/netdyno-benchmarks"
 COVERED = (0.9, 1.1)
 TOLERANCE = 0.03
-"""How far beyond the rounds' own spread the ratio may be from 1: what one process start differs from another."""
+"""Distance from 1 that the ratio may have beyond the rounds' own spread: one process start differs from another."""
 WARM_UP_S = 0.3
 
 
@@ -122,7 +122,7 @@ def operators(path: Path, words: list[str], budget: str, counted: int) -> dict[s
 
 
 def profile(path: Path, words: list[str]) -> dict[str, Any]:
-    """What ``netdyno profile --json`` says of a model.
+    """The document of ``netdyno profile --json`` on a model.
 
     Raises:
         ValueError: it says what is wrong.

@@ -151,7 +151,7 @@ class AgentDevice(WorkerDevice):
         return "emptying the cache takes energy too; leave out --cold-cache" if settings.cold_cache else ""
 
     def fed(self, artifact: Artifact, settings: Settings) -> Fed:
-        """What a model is fed; a foreign one that was not opened yet is opened for it."""
+        """Inputs that a model is fed; a foreign one that was not opened yet is opened for it."""
         found = self._found.get(key_of(artifact)) or [(own.name, own.shape, own.dtype) for own in artifact.inputs]
         if not found:
             self.open(artifact, settings).close()
@@ -159,7 +159,7 @@ class AgentDevice(WorkerDevice):
         return feed(artifact, found)
 
     def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
-        """What a model was fed when it was opened; see :meth:`Device.inputs_of`."""
+        """Inputs that a model was fed when it was opened; see :meth:`Device.inputs_of`."""
         found = self._found.get(key_of(artifact))
         return () if found is None else feed(artifact, found).inputs
 
@@ -168,7 +168,7 @@ class AgentDevice(WorkerDevice):
         return {}, {MODEL: np.frombuffer(artifact.data, np.uint8)}
 
     def local_model(self, artifact: Artifact, runtime: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """What hands an artifact to a process of this machine: its file's path, where it is a file.
+        """Message that hands an artifact to a process of this machine: its file's path, where it is a file.
 
         With links that lead out of its folder it is the model without its external data, and where that lies.
         """

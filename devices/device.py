@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from netdyno.devices.inputs import FedInput
 
 LEAST_LIMIT_BYTES = 64_000_000
-"""What runtimes take for any model: stacks of threads, and their allocators' first pieces."""
+"""Bytes that runtimes take for any model: stacks of threads, and their allocators' first pieces."""
 DEVICES = Registry("device", "netdyno.devices")
 
 
@@ -218,7 +218,7 @@ class Device(Closing):
         raise ModelError(f"{self.id}: no profiler of operators here", device=self.id, artifact=artifact.name)
 
     def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
-        """What an artifact that was opened here is fed by default, in words; nothing where that is not known."""
+        """Default inputs of an artifact that was opened here, in words; nothing where they are not known."""
         return ()
 
     def meters(self) -> tuple[Meter, ...]:

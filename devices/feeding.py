@@ -36,7 +36,7 @@ class Fed:
 
 
 def feed(artifact: Artifact, found: Sequence[tuple[str, Sequence[Any] | None, str]]) -> Fed:
-    """What a model is fed whose runtime tells of these inputs: name, sides and dtype.
+    """Inputs for a model whose runtime tells of these: name, sides and dtype.
 
     Raises:
         InputError: a shape is missing, or something that the user gives does not suit the model.

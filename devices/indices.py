@@ -58,7 +58,7 @@ _MOST_STEPS = 100_000
 
 
 def unsized(graph: Lookups) -> bool:
-    """Whether an operator looks something up whose size the graph does not tell."""
+    """True where an operator looks something up whose size the graph does not tell."""
     return any(size is None for node in graph.nodes for _, size in _looked_up(graph, node))
 
 
@@ -86,7 +86,7 @@ def index_limits(graph: Lookups, inputs: Sequence[str]) -> Limits:
 
 
 def _before(graph: Lookups, node: Node, low: int, high: int) -> Iterator[tuple[str, int, int]]:
-    """What an operator's inputs may be for its output to lie within bounds."""
+    """Bounds of an operator's inputs for its output to lie within bounds."""
     if node.kind in _PASSING:
         yield node.inputs[0], low, high
     elif node.kind in _JOINING:

@@ -27,7 +27,7 @@ _SCALAR = re.compile(rf"{_NUMBER}|[+-]?(?:inf|nan)")
 _INTEGER = re.compile(r"[+-]?\d+")
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
 TEXT_VALUE = "a"
-"""What an input of texts is fed unless it is told."""
+"""Default value of an input of texts."""
 
 Limits = Mapping[str, tuple[int, int, str]]
 """Least and greatest legal number of inputs that are indices, and what they are indices of."""
@@ -44,7 +44,7 @@ class FedInput:
 
 
 def is_file(text: str) -> bool:
-    """Whether a value is the name of a file of values."""
+    """True where a value is the name of a file of values."""
     return text.lower().endswith(".npy")
 
 
@@ -185,7 +185,7 @@ def _from_file(spec: TensorSpec, path: str) -> NDArray[Any]:
 
 
 def _can_hold(dtype: str, array: NDArray[Any]) -> bool:
-    """Whether a type has the numbers of an array; reals are rounded."""
+    """True where a type has the numbers of an array; reals are rounded."""
     bounds = integer_range(dtype)
     if bounds is not None:
         fits = not array.size or (bounds[0] <= array.min() and array.max() <= bounds[1])

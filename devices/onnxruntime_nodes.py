@@ -17,7 +17,7 @@ from netdyno.devices.onnxruntime_profile import PARTIAL, Node
 from netdyno.devices.operators import Execution, OperatorTimes, Shape, Shapes
 
 _PADDED = "_nchwc"
-"""What the name of a node that computes in blocks of channels ends with, after that of its output."""
+"""Ending of the name of a node that computes in blocks of channels, after that of its output."""
 _PADDED_DOMAIN = "com.microsoft.nchwc"
 _BLOCK = 64
 """More channels than any block adds."""

@@ -203,7 +203,7 @@ def _events(text: str, source: str) -> list[dict[str, Any]]:
 
 
 def _is_unfinished(rest: str) -> bool:
-    """Whether a text is the beginning of one event: what is lost with it is the last, and nothing that follows."""
+    """True where a text is the beginning of one event: what is lost with it is the last, and nothing that follows."""
     bare = _TEXT.sub("", rest)
     opened = sum(map(bare.count, "{[")) - sum(map(bare.count, "}]"))
     return rest.startswith("{") and opened > 0 and rest.count('"cat"') <= 1

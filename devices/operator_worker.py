@@ -98,7 +98,7 @@ class Request:
         return model_source(models.runtime_class(runtime, "cpu"), self.message, self.raw)
 
     def arrays(self) -> dict[str, Any]:
-        """What every input is fed."""
+        """Values of every input."""
         return arrays_of(self.raw, self.message["types"])
 
     def load(self, runtime: str, source: Any, **options: Any) -> Any:

@@ -21,7 +21,7 @@ from netdyno.devices.wire import Frame
 from netdyno.devices.worker import Crashed, Hung, WorkerBase
 
 SILENCE_S = 120.0
-"""How long an answer may take without a budget: a large model on a slow board loads in less."""
+"""Seconds that an answer may take without a budget: a large model on a slow board loads in less."""
 OUTPUT_BYTES = 1 << 30
 """The most that a model's outputs may hold when they are asked for; timing asks for none."""
 _TIME_BYTES = 8
@@ -210,7 +210,7 @@ class WorkerSession(Session):
         inputs: Mapping[str, NDArray[Any]] | None = None,
         most_bytes: int = 0,
     ) -> Frame:
-        """What the worker answers about its model, after ``repeat`` inferences: their times, and ``most_bytes`` else.
+        """Answer of the worker about its model, after ``repeat`` inferences: their times, and ``most_bytes`` else.
 
         Raises:
             ModelError: the runtime refuses what was asked.

@@ -156,7 +156,7 @@ def _summed(first: int, last: int | None, weight: int = 1) -> Callable[[Shapes, 
 
 
 def _spread(read: Shapes, written: Shapes, options: Any) -> int:
-    """Of a transposed convolution: each input value goes into a window of all output channels."""
+    """A transposed convolution's: each input value goes into a window of all output channels."""
     return math.prod(_at(read, 2)) * math.prod(_at(read, 1)) // _at(read, 1)[-1]
 
 
@@ -178,5 +178,5 @@ _COUNTED: dict[str, Callable[[Shapes, Shapes, Any], int]] = {
 
 
 def has_no_product(kind: str) -> bool:
-    """Whether an operator of the format multiplies nothing that counts, whatever its tensors are."""
+    """True where an operator of the format multiplies nothing that counts, whatever its tensors are."""
     return kind in _NAMES.values() and not (kind in _COUNTED or kind in _CELLS or kind in _UNCOUNTED)

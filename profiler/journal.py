@@ -75,7 +75,7 @@ class Visit:
 
 
 def _are_plausible(latency_ns: NDArray[np.int64], ends: NDArray[np.int64]) -> bool:
-    """Whether visits' latencies are such as a clock tells: of a coarse one some may be 0, never all of one."""
+    """True where visits' latencies are such as a clock tells: of a coarse one some may be 0, never all of one."""
     longest = np.maximum.reduceat(latency_ns, np.concatenate([[0], ends[:-1]]))
     return bool(latency_ns.min() >= 0 and longest.min() > 0 and longest.max() <= LONGEST_NS)
 

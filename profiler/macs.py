@@ -32,7 +32,7 @@ _WITHOUT = (
     "QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "NGramRepeatBlock", "Sampling", "Rfft", "Irfft",
     "SparseToDense", "Tokenizer", "WordConvEmbedding", "QEmbedLayerNormalization", "BifurcationDetector",
 )  # fmt: skip
-"""What names of the runtime's own operators begin with that hold no product."""
+"""Beginnings of names of the runtime's own operators that hold no product."""
 
 
 def macs_of(operator: OperatorTimes) -> int | None:
@@ -150,7 +150,7 @@ def _attention(kind: str, read: Shapes, written: Shapes, attributes: Mapping[str
 
 
 def _keys(kind: str, read: Shapes, written: Shapes, past: Shape | None) -> int:
-    """How many keys each query meets: those kept, or those given and those from before."""
+    """Count of keys that each query meets: those kept, or those given and those from before."""
     present = written[1] if len(written) > 1 else None
     if present is not None and len(present) == 4:
         return present[2]
@@ -190,7 +190,7 @@ def _labelled(term: str, shape: Shape) -> list[tuple[str, int]]:
 
 @cache
 def _is_known(kind: str) -> bool:
-    """Whether an operator is known to hold no product."""
+    """True where an operator is known to hold no product."""
     return kind not in _UNCOUNTED and (kind in _standard() or kind.startswith(_WITHOUT))
 
 

@@ -65,7 +65,7 @@ class Method:
 
 
 FAILED, LOST = "failed: ", "lost: "
-"""What a failure begins with: the runtime refuses the candidate, or the process that ran it is gone."""
+"""Beginnings of failures: the runtime refuses the candidate, or the process that ran it is gone."""
 METRICS = ("latency", "memory", "energy", "power")
 
 

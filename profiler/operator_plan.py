@@ -1,4 +1,4 @@
-"""How often a model's operators are profiled within a budget, and what the profiler itself takes."""
+"""Plan of how often a model's operators are profiled within a budget, and the profiler's own cost."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ENOUGH = 7
 STARTS = 3
 """Processes that profile one after the other: a restart moves figures more than an inference does."""
 START_S = 0.8
-"""What starting such a process takes, until it is measured."""
+"""Seconds that starting such a process takes, until it is measured."""
 ROOFS_S = 2.0
-"""What measuring roofs takes."""
+"""Seconds that measuring roofs takes."""
 SLACK = 0.05
 """Share of the budget that is worth spending beyond it."""
 CHAIN = 64
@@ -38,7 +38,7 @@ CHAIN = 64
 
 @dataclass(frozen=True)
 class Once:
-    """What one inference of a model and loading it take, in ms."""
+    """Time of one inference of a model and of loading it, in ms."""
 
     latency_ms: float
     load_ms: float
@@ -46,7 +46,7 @@ class Once:
 
 @dataclass(frozen=True)
 class Overhead:
-    """What the profiler adds to the time of an operator, and a call of the runtime to its operators, in ms.
+    """Time that the profiler adds to an operator, and a call of the runtime to its operators, in ms.
 
     The former is None where there was no time to measure it.
     """
@@ -128,18 +128,18 @@ def _plan(left_s: float, start_s: float, once_s: float, least_s: float) -> tuple
 
 
 def _inferences(left_s: float, once_s: float) -> int:
-    """How many inferences of a start a time is enough for."""
+    """Count of inferences of a start that a time is enough for."""
     most = int(left_s / (2 * once_s)) - WARM_UP
     return most if most >= WARM_UP else int(left_s / (4 * once_s))
 
 
 def _taken(inferences: int, once_s: float) -> float:
-    """What inferences of a start take: with the profiler and without, as many, and before that warming up."""
+    """Seconds that inferences of a start take: with the profiler and without, as many, and before that warming up."""
     return 2 * once_s if inferences == 1 else 2 * once_s * (inferences + min(inferences, WARM_UP))
 
 
 def _overhead(device: Device, settings: Settings) -> Overhead:
-    """Of operators without work, their times beyond those of the whole; and a call of a model with none."""
+    """Times of operators without work beyond those of the whole; and a call of a model with none."""
     file_format = device.formats[settings.runtime]
     builder = GraphBuilder("chain")
     x = builder.input("x", (1, 1, 1, 1))

@@ -23,7 +23,7 @@ from netdyno.profiler.statistics import NORMAL_95, TRIMMED, trimmed_mean
 
 BUDGET_S = 10.0
 RESOLUTION_MS = 1e-3
-"""What profilers count in."""
+"""Unit in which profilers count."""
 LEAST_COVERED, MOST_COVERED = 0.8, 1.2
 DELEGATES = ("XNNPACK", "GPU", "NNAPI", "CPUExecutionProvider")
 
@@ -189,7 +189,7 @@ def _typical_ms(profile: OperatorProfile) -> list[float]:
 
 
 def _within_ms(profile: OperatorProfile, runs: Runs) -> float:
-    """What the profiler adds to an execution: as measured, or what operators take beyond the whole, evenly."""
+    """Time that the profiler adds to an execution: as measured, or what operators take beyond the whole, evenly."""
     if runs.overhead.operator_ms is not None:
         return runs.overhead.operator_ms
     beyond_ms = sum(_typical_ms(profile)) - _whole_ms(profile, runs)

@@ -66,7 +66,7 @@ class Resource:
         return entry | ({"compression": "gz"} if packed else {}) | {"schema": {"fields": fields}}
 
     def read(self, path: Path | None) -> pd.DataFrame:
-        """What is in the file of a table; no lines where there is no such file.
+        """Lines of the file of a table; none where there is no such file.
 
         Raises:
             InputError: a file that cannot be understood.

@@ -13,7 +13,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 999
 FEW = 50
 LEAST_RESAMPLES, MOST_DRAWN = 99, 50_000_000
-"""Of more than 50,000 values fewer resamples do: their interval is a two-hundredth of their spread."""
+"""More than 50,000 values need fewer resamples: their interval is a two-hundredth of their spread."""
 MOST_AT_ONCE = 1_000_000
 """Values drawn together, 8 bytes each in several arrays."""
 NORMAL_95 = 1.96

@@ -53,7 +53,7 @@ _CLASSES = {
     "Tanh": "TANH",
     "Transpose": "TRANSPOSE",
 }
-"""What XNNPACK calls operators (up to the first bracket) and what the file calls them, as one."""
+"""Names of operators in XNNPACK (up to the first bracket) and in the file, as one."""
 _PRODUCTS = ("convolution", "Scaled Dot-Product Attention")
 _INTEGERS = re.compile(r"\bQ[A-Z]*8")
 

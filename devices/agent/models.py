@@ -208,7 +208,7 @@ class LiteRtModel(Model):
         return self._interpreter.get_signature_runner(name)
 
     def _details(self, side: str) -> Dict[str, Any]:
-        """What is told of inputs or outputs, by names that each occur once."""
+        """Details of inputs or outputs, by names that each occur once."""
         if self._runner is not None:
             return dict(getattr(self._runner, "get_%s_details" % side)())
         told = getattr(self._interpreter, "get_%s_details" % side)()

@@ -79,7 +79,7 @@ def model_source(make: Any, message: Message, arrays: Dict[str, Raw]) -> Any:
 
 
 def arrays_of(raw: Dict[str, Raw], types: Optional[Dict[str, Any]] = None) -> Dict[str, Any]:
-    """What has travelled, as NumPy's arrays.
+    """Arrays that have travelled, as NumPy's.
 
     ``types`` tells of each input that NumPy has no type for ONNX's number of its own; texts travel as JSON.
     """

@@ -142,7 +142,7 @@ def parse_log(text: str) -> Log:
 
 
 def count_runs(text: str) -> int:
-    """How many times a log says how long an inference took: once a run."""
+    """Count of the times that a log says how long an inference took: once a run."""
     return sum(_AVERAGE.search(line) is not None for line in _lines(text))
 
 

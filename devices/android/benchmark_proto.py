@@ -63,7 +63,7 @@ def parse_profile(content: bytes) -> Operators:
 
 
 def unread(content: bytes) -> Iterator[str]:
-    """What such a message, parsed before, tells besides the operators that :func:`parse_profile` returns."""
+    """Contents of such a message, parsed before, beside the operators that :func:`parse_profile` returns."""
     profile = message_type("BenchmarkProfilingData")()
     profile.ParseFromString(content)
     if profile.init_profile.subgraph_profiles or profile.init_profile.delegate_profiles:

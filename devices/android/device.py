@@ -156,7 +156,7 @@ class AndroidDevice(WorkerDevice):
         return worker.load(number, artifact, settings)
 
     def inputs_of(self, artifact: Artifact) -> tuple[FedInput, ...]:
-        """What a model is fed; see :meth:`Device.inputs_of`."""
+        """Inputs that a model is fed; see :meth:`Device.inputs_of`."""
         return feed(artifact, tflite_signature(artifact)[0]).inputs
 
     def time_all(self, turns: Sequence[tuple[Session, int]]) -> Iterator[NDArray[np.int64]]:

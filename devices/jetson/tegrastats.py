@@ -1,4 +1,4 @@
-"""What a line of NVIDIA's ``tegrastats`` says, from L4T R24 to R39.
+"""Readings of a line of NVIDIA's ``tegrastats``, from L4T R24 to R39.
 
 ::
 
@@ -108,7 +108,7 @@ def parse_tegrastats(line: str) -> Tegrastats:
 
 
 def _tokens(line: str) -> Iterator[re.Match[str] | str]:
-    """What stands on the line, each understood as a whole; as text where it is not known and can be no rail.
+    """Parts of the line, each understood as a whole; as text where it is not known and can be no rail.
 
     Raises:
         DeviceError: something that looks like a rail and cannot be read, or a line too long.
@@ -131,7 +131,7 @@ def _tokens(line: str) -> Iterator[re.Match[str] | str]:
 
 
 def _may_be_rail(item: str, position: int) -> bool:
-    """Whether a name with what is said of it could be a rail's power; a date in another order begins a line."""
+    """True where a name with what is said of it could be a rail's power; a date in another order begins a line."""
     name, _, value = item.partition(" ")
     if _NAMED_LIKE_A_RAIL.match(name):
         return True

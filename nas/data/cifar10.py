@@ -21,7 +21,7 @@ SHAPE = (3, 32, 32)
 RECORD = 1 + 3 * 32 * 32
 FILES = {"train": tuple(f"data_batch_{i}.bin" for i in range(1, 6)), "test": ("test_batch.bin",)}
 LARGEST_BYTES = 64 * 2**20
-"""Of one file; the published ones have half."""
+"""Bytes of one file; the published ones have half."""
 HELD = 1 / 5
 """Share of the published training images that validate: the last batch."""
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

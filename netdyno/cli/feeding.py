@@ -20,7 +20,7 @@ _DIMENSION = re.compile(r"(?P<symbol>.+)=(?P<size>[0-9]{1,10})", re.DOTALL)
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user says of inputs, as it was typed."""
+    """The user's choices of inputs, as they were typed."""
 
     shapes: Sequence[str] = ()
     dimensions: Sequence[str] = ()
@@ -157,7 +157,7 @@ def _own(everything: Feeding, inputs: Sequence[Declared], signature: str) -> Fee
 
 
 def print_inputs(told: Mapping[str, Sequence[FedInput]]) -> None:
-    """What models were fed, by their names."""
+    """Print the inputs that models were fed, by the models' names."""
     from netdyno.devices.shapes import join
 
     rows = []

@@ -24,7 +24,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self.asked = False
-        """Whether a signal has come: errors that follow are its consequences."""
+        """True once a signal has come: errors that follow are its consequences."""
         self._running = self._telling = False
         self._code: int | None = None
 

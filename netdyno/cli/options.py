@@ -115,7 +115,7 @@ class Form(OptionType):
     read: Callable[[str], Any] | None = None
 
     def parse(self, text: str) -> Any:
-        """What is read, or the text as it is."""
+        """The value that is read, or the text as it is."""
         value = self.read(text) if self.read else text  # which says better what is wrong
         if not re.fullmatch(self.form, text, re.ASCII):
             raise InputError(f"not of this form: {text[:80]!r}; write {self.example}")

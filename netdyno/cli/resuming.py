@@ -1,4 +1,4 @@
-"""What an interrupted command says of going on: a promise only where its work is kept as it is done."""
+"""The promise of an interrupted command to go on, made only where its work is kept as it is done."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def resumable(*, fresh: bool = False) -> Iterator[None]:
 
 
 def how_to_go_on(fresh: bool) -> str:
-    """What to do after an interruption, as half a sentence."""
+    """The remedy after an interruption, as half a sentence."""
     return f"the same command {'without --fresh ' if fresh else ''}goes on where it stopped"
 
 
 def take_promise() -> str:
-    """What may be promised of the block that was interrupted last, or nothing; it is told once."""
+    """The promise for the block that was interrupted last, or nothing; it is told once."""
     promise = _promises[-1] if _promises else ""
     _promises.clear()
     return promise

@@ -125,7 +125,7 @@ def _rows(path: Path, measured: Measurement) -> Iterator[tuple[str, dict[str, An
 
 
 def _llm_metrics(path: Path, entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What is measured of a language model, by length of the context; nothing of other models."""
+    """Measurements of a language model, by length of the context; nothing of other models."""
     told = entry.get(_LLM)
     if told in _NONE:
         told = [dict(entry)] if _RATE in entry or _one_of(entry, _FIRST_TOKEN)[0] not in _NONE else []

@@ -51,7 +51,7 @@ def read_benchmark_model(path: Path, choice: Choice) -> LookupTable:
 
 
 def _unread(text: str) -> Iterator[str]:
-    """What a log tells besides its operators in run order and how long an inference takes.
+    """Contents of a log beside its operators in run order and how long an inference takes.
 
     Raises:
         ValueError: it is of several runs, whose figures would be mixed.

@@ -17,9 +17,9 @@ NOTE10_URL = (
     "tutorial/checkpoints/latency_table@note10/"
 )
 TIMEOUT_S = 30
-"""Of silence."""
+"""Seconds of silence."""
 WHOLE_S = 120
-"""Of a file, however steadily it trickles."""
+"""Seconds for a file, however steadily it trickles."""
 LARGEST_BYTES = 4 * 1024 * 1024
 NOTE10 = {
     160: "a2671a45e9400542679ed03de946b45d6a35010f9ab21834af3e7ba8341d36d1",
@@ -73,7 +73,7 @@ def _download(url: str, digest: str) -> bytes:
 
 
 def _read_until(answer: http.client.HTTPResponse, end: float) -> bytes:
-    """What is answered until ``end``, as long as any such file; of more there is a byte too many."""
+    """The answer until ``end``, as long as any such file; of more there is a byte too many."""
     content = b""
     while len(content) <= LARGEST_BYTES:
         if time.monotonic() > end:

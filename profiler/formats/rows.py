@@ -52,7 +52,7 @@ def operator_rows(path: Path, readings: Iterable[OperatorReading]) -> dict[str, 
 
 
 def left_out(lines: Iterable[str]) -> dict[str, Any]:
-    """What stands in a file and not in its table, a line each, for the table's conditions; nothing where all does."""
+    """Lines for what stands in a file and not in its table, for the table's conditions; nothing where all does."""
     each = list(dict.fromkeys(lines))
     rest = [f"and {len(each) - MOST_LINES} more"] if len(each) > MOST_LINES else []
     return {"left_out": [line[:LONGEST_LINE] for line in each[:MOST_LINES]] + rest} if each else {}
