@@ -1,9 +1,15 @@
-"""JSON documents that anybody may have written: bounded in length and depth, and of a schema that is known here."""
+"""JSON documents that anybody may have written: bounded in length and depth, and of a schema that is known here.
+
+A document may hold a digest of itself, under :data:`SEAL`, by which its reader sees that it was changed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +21,28 @@ DEEPEST = 64
 """Levels of nesting that a document may have; Python's own writer fails at about a thousand."""
 MOST_VALUES = 4_000_000
 """Values in a document: each takes up to a hundred bytes of memory, and three in the file."""
+SEAL = "seal"
+"""The key of a document's digest of itself."""
+_SEAL = re.compile(r"sha256 of the rest: [0-9a-f]{64}")
+
+
+def seal(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with a digest of all else in it; raises as :func:`json.dumps` does."""
+    return {**document, SEAL: _seal_of(json.loads(json.dumps(document)))}
+
+
+def is_as_sealed(document: Mapping[str, Any]) -> bool:
+    """True where a document, as it was read, is what was written, or has no seal, as those of earlier versions."""
+    # A seal is known by its text too: damage to its key must not make it look like no seal.
+    if SEAL in document or any(isinstance(each, str) and _SEAL.fullmatch(each) for each in document.values()):
+        return document.get(SEAL) == _seal_of(document)
+    return True
+
+
+def _seal_of(document: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in document.items() if name != SEAL}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return f"sha256 of the rest: {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def read_document(

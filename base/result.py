@@ -10,8 +10,8 @@ descriptor is what commits it, by the SHA-256 of each file of the result:
 A file is read from wherever its content is what the descriptor lists: under its own name or, where the writer was
 killed in step 3, under its pending name; the next writer completes that step first. So a reader finds the old result
 or the new one, whole, wherever the writer was killed. Where neither has the listed content, somebody else changed the
-file, most likely by hand: it is read as it stands, with a warning. Descriptors of earlier versions list nothing, and
-their files are read as they are.
+file, most likely by hand: it is read as it stands, with a warning; so is a descriptor, which is sealed. Descriptors
+of earlier versions list nothing and have no seal, and they and their files are read as they are.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from netdyno.base.documents import read_document
+from netdyno.base.documents import is_as_sealed, read_document, seal
 from netdyno.base.errors import InputError
 from netdyno.base.files import lock, make_folder, open_regular, pending, staged, sync_folder, write_atomic, writing
 
@@ -72,10 +72,10 @@ def find_parts(folder: Path, descriptor: Mapping[str, Any]) -> Parts:
         ValueError: it lists them in another way.
     """
     digests = _digests(descriptor)
+    edited = [] if is_as_sealed(descriptor) else ["the descriptor"]
     if digests is None:
-        return Parts(folder, None)
+        return Parts(folder, None, tuple(edited))
     places = {name: folder / name for name in digests}
-    edited = []
     for name, path in places.items():
         if _digest_of(path) != digests[name]:
             if _digest_of(pending(path)) == digests[name]:
@@ -113,7 +113,7 @@ def replace_result(
         old = _complete(folder, descriptor)
         digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
         gone = {name for name in old if _digest_of(folder / name) == old[name]} | set(former)
-        _commit(folder, descriptor, {**document, DIGESTS: digests}, files)
+        _commit(folder, descriptor, seal({**document, DIGESTS: digests}), files)
         for name in gone - files.keys():
             for path in (folder / name, pending(folder / name)):
                 path.unlink(missing_ok=True)
@@ -139,7 +139,9 @@ def add_to_result(folder: Path, descriptor: str, files: Mapping[str, bytes]) -> 
                 write_atomic(folder / name, data)
             return
         digests = old | {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-        _commit(folder, descriptor, {**document, DIGESTS: digests}, files)
+        changed = {**document, DIGESTS: digests}
+        # A seal that is broken stays so: adding a file does not make the rest what was written.
+        _commit(folder, descriptor, seal(changed) if is_as_sealed(document) else changed, files)
         sync_folder(folder)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from netdyno.base.artifact import TensorSpec
-from netdyno.base.documents import read_document, require_schema
+from netdyno.base.documents import SEAL, is_as_sealed, read_document, require_schema, seal
 from netdyno.base.errors import InputError, VerificationError
 from netdyno.base.files import open_regular
 from netdyno.exporters.layout import layout
@@ -25,7 +25,7 @@ GOLDEN_INPUT = "golden_input.npy"
 GOLDEN_OUTPUT = "golden_output.npy"
 SCHEMA = 1
 MOST_OUTPUTS = 9
-_OWN_KEYS = frozenset({"schema", "name", "input", "output", "outputs", "files"})
+_OWN_KEYS = frozenset({"schema", "name", "input", "output", "outputs", "files", SEAL})
 _LARGEST_INTEGER = 2**31 - 1
 # These names and no others: no card can point out of its folder.
 _FILE_NAME = re.compile(r"model\.[a-z0-9_-]{1,32}|golden_input\.npy|golden_(output|c[1-9])\.npy")
@@ -95,7 +95,7 @@ class Card:
         if clash := sorted(_OWN_KEYS & self.extra.keys()):
             raise InputError(f"card: the bundle itself writes {', '.join(clash)}; leave it out")
         try:
-            return json.dumps(document | dict(self.extra), indent=2, allow_nan=False) + "\n"
+            return json.dumps(seal(document | dict(self.extra)), indent=2, allow_nan=False) + "\n"
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"card: not JSON: {error}") from error
 
@@ -105,13 +105,17 @@ def read_card(path: Path) -> Card:
 
     Raises:
         InputError: no card there, not JSON, or a field that is missing or malformed.
+        VerificationError: it was changed since it was written.
     """
     document = read_document(path, follow_links=False, strict=True)
     require_schema(document, path, SCHEMA)
     try:
-        return _parse_card(document)
+        card = _parse_card(document)
     except _Malformed as error:
         raise InputError(f"{path}: not a card: {error}") from error
+    if not is_as_sealed(document):
+        raise VerificationError(f"{path}: changed since it was written: not the card that its {SEAL!r} is of")
+    return card
 
 
 def read_checked(folder: Path, entry: FileEntry) -> bytes:

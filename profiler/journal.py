@@ -23,7 +23,7 @@ from netdyno.base.errors import InputError
 from netdyno.base.files import make_folder
 from netdyno.profiler.energy import Window
 
-SCHEMA = 1
+SCHEMA = 2
 AT_ONCE = 4096
 """Visits that are read together: an array for each would take longer to make than to read."""
 LONGEST_NS = 86_400 * 10**9
@@ -104,7 +104,7 @@ class Journal(Closing):
         except InputError:
             self.close()
             raise
-        ((last_start,),) = self._rows("SELECT COALESCE(MAX(start), 0) FROM visit")
+        ((last_start,),) = self._rows("SELECT COALESCE(MAX(start), 0) FROM visit NOT INDEXED")
         self.start = 1 + int(last_start)
 
     def _require_plausible(self) -> None:

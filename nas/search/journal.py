@@ -19,7 +19,7 @@ from netdyno.nas.space import Population
 
 _COMMIT_S = 0.5
 """What is evaluated within this time is evaluated again after a kill; whatever takes longer is kept at once."""
-SCHEMA = 1
+SCHEMA = 2
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS search (identity TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS batch (

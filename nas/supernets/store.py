@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netdyno.base.documents import read_document, require_schema
+from netdyno.base.documents import is_as_sealed, read_document, require_schema, seal
 from netdyno.base.errors import InputError
 from netdyno.base.files import is_there
 from netdyno.base.folders import folder_atomic, require_replaceable
@@ -108,13 +108,15 @@ def _write(path: Path, descriptor: str, content: dict[str, Any], module: Module)
     torch.save(module.state_dict(), weights)
     with folder_atomic(path) as folder:
         (folder / WEIGHTS).write_bytes(weights.getvalue())
-        (folder / descriptor).write_text(json.dumps(content, indent=2) + "\n")
+        (folder / descriptor).write_text(json.dumps(seal(content), indent=2) + "\n")
 
 
 def _read(path: Path, descriptor: str, kind: str, make: Callable[[dict[str, Any]], M]) -> tuple[M, dict[str, Any]]:
     torch = require("torch", extra="train", purpose=f"a {kind}")
     known = read_document(path / descriptor)
     require_schema(known, path / descriptor, SCHEMA)
+    if not is_as_sealed(known):
+        raise InputError(f"{path / descriptor}: changed since it was written; restore it, or train the {kind} again")
     try:
         with torch.device("meta"):  # shapes alone: what a descriptor asks for may be of any size
             needed = make(known).state_dict()

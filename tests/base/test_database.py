@@ -92,3 +92,60 @@ def test_what_is_not_ours_is_refused_before_it_runs(statement: str, tmp_path: Pa
         pytest.skip("this SQLite knows no such thing")
     database.close()
     assert "not as netdyno makes it" in refuses(lambda: _open(tmp_path / "a.sqlite"))
+
+
+ROWS = "CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, x REAL NOT NULL, data BLOB);"
+
+
+def _fill(path: Path) -> None:
+    database = open_database(path, ROWS, 2)
+    for name, x in (("a", 1), ("b", 0.1), ("a", -2.5), ("c", 7)):
+        database.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (name, x, b"\0\1"))
+    database.execute("UPDATE kept SET x = x + 1 WHERE name = 'b'")
+    database.execute("DELETE FROM kept WHERE name = 'c'")
+    database.close()
+
+
+def test_rows_that_were_written_are_as_their_checksums_say(tmp_path: Path) -> None:
+    _fill(tmp_path / "a.sqlite")
+    database = open_database(tmp_path / "a.sqlite", ROWS, 2)
+    assert list(database.execute("SELECT name, x FROM kept ORDER BY name")) == [("a", -2.5), ("b", 1.1)]
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE kept SET x = 2.5 WHERE name = 'a'",
+        "UPDATE kept SET data = x'0002'",
+        "UPDATE kept SET rowid = 9 WHERE name = 'a'",
+        "DELETE FROM kept WHERE name = 'a'",
+        "INSERT INTO kept VALUES ('d', 1.0, x'00')",
+        "UPDATE checksum SET value = value + 1",
+        "UPDATE checksum SET name = 'other'",
+        "DELETE FROM checksum",
+    ],
+)
+def test_rows_that_were_changed_since_are_refused(statement: str, tmp_path: Path, refuses: Refuses) -> None:
+    path = tmp_path / "a.sqlite"
+    _fill(path)
+    database = sqlite3.connect(path)
+    database.execute(statement)
+    database.commit()
+    database.close()
+    message = refuses(lambda: open_database(path, ROWS, 2).close())
+    assert str(path) in message and "--fresh" in message
+
+
+def test_one_of_an_earlier_version_gets_checksums(tmp_path: Path, refuses: Refuses) -> None:
+    path = tmp_path / "a.sqlite"
+    database = sqlite3.connect(path)
+    database.executescript(ROWS)
+    database.executescript("INSERT INTO kept VALUES ('a', 1.0, NULL); PRAGMA user_version=1")
+    database.close()
+    for _ in range(2):
+        open_database(path, ROWS, 2).close()
+    database = sqlite3.connect(path)
+    database.executescript("UPDATE kept SET x = 2.0")
+    database.close()
+    refuses(lambda: open_database(path, ROWS, 2).close())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netdyno.base import documents
-from netdyno.base.documents import DEEPEST, parse_json, read_document, require_schema
+from netdyno.base.documents import DEEPEST, SEAL, is_as_sealed, parse_json, read_document, require_schema, seal
 
 Refuses = Callable[[Callable[[], object]], str]
 
@@ -62,3 +62,20 @@ def test_schemas_that_are_not_known(schema: object, refuses: Refuses) -> None:
     message = refuses(lambda: require_schema({"schema": schema}, "run.json", 2))
     assert "run.json" in message
     assert ("a newer one wrote it" in message) == (type(schema) is int and schema > 2)
+
+
+def test_a_sealed_document_tells_that_it_was_changed() -> None:
+    document = {"schema": 1, "é": "\U0001f600", "x": [1.0, 0.1, 1e300, None], "inner": {10: (1, 2), 9: True}}
+    text = json.dumps(seal(document))
+    assert is_as_sealed(json.loads(text)) and is_as_sealed(json.loads(json.dumps(json.loads(text), indent=3)))
+    assert is_as_sealed(document), "one of before seals has none"
+    for old, new in (
+        ("0.1", "0.2"),
+        ('"x"', '"y"'),
+        ("true", "1"),
+        ("1.0", "1"),
+        (SEAL, "seam"),
+        ("sha256 of", "sha257 of"),
+    ):
+        assert old in text and not is_as_sealed(json.loads(text.replace(old, new, 1))), old
+    assert is_as_sealed(json.loads(json.dumps(seal(seal(document)))))

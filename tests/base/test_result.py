@@ -147,3 +147,12 @@ def test_readers_and_writers_at_once(tmp_path: Path) -> None:
                 assert _read(tmp_path) in ((OLD, ()), (NEW, ()))
         for writer in writers:
             writer.result()
+
+
+def test_a_descriptor_that_was_changed_by_hand_is_told(tmp_path: Path) -> None:
+    replace_result(tmp_path, DESCRIPTOR, {"seed": 1}, OLD)
+    path = tmp_path / DESCRIPTOR
+    path.write_text(path.read_text().replace('"seed": 1', '"seed": 2'))
+    assert _read(tmp_path) == (OLD, ("the descriptor",))
+    add_to_result(tmp_path, DESCRIPTOR, {"more.csv": b"1"})
+    assert _read(tmp_path)[1] == ("the descriptor",), "adding a file does not undo that"

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netdyno.base.documents import seal
 from netdyno.base.errors import InputError, UnknownName, VerificationError
 from netdyno.devices import Settings, open_device
 from netdyno.exporters import load_bundle, verify_bundle, write_bundle
@@ -59,7 +60,7 @@ def edit_card(folder, edit):
     path = folder / "card.json"
     card = json.loads(path.read_text())
     edit(card)
-    path.write_text(json.dumps(card))
+    path.write_text(json.dumps(seal(card)))
 
 
 def forge(folder, name, data):
@@ -348,7 +349,7 @@ def test_mutated_card_gives_a_bundle_or_one_of_our_errors(original, folder, data
         del place[last]
     else:
         place[last] = replacement
-    (folder / "card.json").write_text(json.dumps(card))
+    (folder / "card.json").write_text(json.dumps(seal(card)))
     try:
         bundle = load_bundle(folder)
     except (InputError, VerificationError) as error:

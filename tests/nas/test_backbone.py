@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from netdyno.base.documents import seal
 from netdyno.base.errors import InputError
 from netdyno.devices import open_device
 from netdyno.exporters.bundle import load_bundle, verify_bundle, write_bundle
@@ -85,7 +86,7 @@ def test_a_forged_card(change: Callable[[dict[str, object]], object], tmp_path: 
     ship(network, tmp_path / "b", ("onnx",), backbone=True)
     card = json.loads((tmp_path / "b/card.json").read_text())
     change(card)
-    (tmp_path / "b/card.json").write_text(json.dumps(card))
+    (tmp_path / "b/card.json").write_text(json.dumps(seal(card)))
     with pytest.raises(InputError):
         load_bundle(tmp_path / "b")
 

@@ -37,6 +37,7 @@ def _not_finite(path: Path) -> None:
     search(SPACE, OBJECTIVES, "random", 50, seed=0, journal=path)
     with closing(sqlite3.connect(path)) as database, database:
         (scores,) = database.execute("SELECT scores FROM batch LIMIT 1").fetchone()
+        database.execute("PRAGMA user_version=1")  # without the checksums of later versions
         database.execute("UPDATE batch SET scores = ?", (np.full(len(scores) // 8, np.nan).tobytes(),))
 
 
@@ -44,6 +45,7 @@ def _of_no_space(path: Path) -> None:
     search(SPACE, OBJECTIVES, "random", 50, seed=0, journal=path)
     with closing(sqlite3.connect(path)) as database, database:
         (genes,) = database.execute("SELECT genes FROM batch LIMIT 1").fetchone()
+        database.execute("PRAGMA user_version=1")
         database.execute("UPDATE batch SET genes = ?", (b"\xff" * len(genes),))
 
 

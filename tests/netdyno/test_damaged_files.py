@@ -34,9 +34,6 @@ PLACES, SAMPLE = 200, 4
 MORE_S, MORE_MB = 2, 500
 Ask = Callable[[str, Path], dict[str, Any]]
 
-UNSEALED = {"datapackage.json", "run.json", "card.json", "supernet.json", "journal.sqlite"}
-"""Files with the digests of others, which nobody has theirs of, and what SQLite writes, which has none."""
-
 
 def _damage() -> ModuleType:
     spec = importlib.util.spec_from_file_location("damage", Path(__file__).with_name("damage.py"))
@@ -148,8 +145,7 @@ def _judge(kind: str, name: str, what: str, found: dict[str, Any], plain: dict[s
         return found["outcome"]
     if found["text"] == plain["text"]:
         return "right"
-    assert name in UNSEALED and what not in REPLACEMENTS, f"another answer, and nothing said: {where}"
-    return "another answer"
+    raise AssertionError(f"another answer, and nothing said: {where}")
 
 
 def _try(kind: str, places: int, specimens: Path, scratch: Path, ask: Ask) -> Counter[str]:

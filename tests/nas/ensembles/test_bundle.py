@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from netdyno.base.documents import seal
 from netdyno.base.errors import NetdynoError, UnknownName, VerificationError
 from netdyno.nas.accuracy.evaluated import EvaluatedAccuracy
 from netdyno.nas.data.dataset import Dataset
@@ -185,7 +186,7 @@ def test_members_that_answer_in_other_classes_are_refused(copy: Path, refuses: R
 
     card = copy / "member-2/card.json"
     for labels, told in ((list("9876543210"), "classes"), ("0123456789", "labels")):
-        card.write_text(json.dumps(json.loads(card.read_text()) | {"labels": labels}))
+        card.write_text(json.dumps(seal(json.loads(card.read_text()) | {"labels": labels})))
         members = json.loads((copy / DESCRIPTOR).read_text())["members"]
         entry = entry_of("card.json", card.read_bytes())
         members[1]["card"] = {"name": entry.name, "bytes": entry.bytes, "sha256": entry.sha256}
