@@ -56,22 +56,20 @@ def choose(artifact: Artifact) -> Entry | None:
 
 def tflite_inputs(artifact: Artifact) -> list[Declared]:
     """Inputs of the main subgraph, or of the signature that is asked for; raises as :func:`choose` does."""
-    entry = choose(artifact)
-
-    def declare(model: Any) -> list[Declared]:
-        graph = model.Subgraphs(entry.subgraph if entry else 0)
-        return [_declared(name, graph.Tensors(index)) for name, index in tensors(graph, entry, "Inputs").items()]
-
-    return read(artifact, declare)
+    return _side(artifact, "Inputs")
 
 
 def tflite_outputs(artifact: Artifact) -> list[Declared]:
     """Outputs, as :func:`tflite_inputs` does for inputs."""
+    return _side(artifact, "Outputs")
+
+
+def _side(artifact: Artifact, side: str) -> list[Declared]:
     entry = choose(artifact)
 
     def declare(model: Any) -> list[Declared]:
         graph = model.Subgraphs(entry.subgraph if entry else 0)
-        return [_declared(name, graph.Tensors(index)) for name, index in tensors(graph, entry, "Outputs").items()]
+        return [_declared(name, graph.Tensors(index)) for name, index in tensors(graph, entry, side).items()]
 
     return read(artifact, declare)
 

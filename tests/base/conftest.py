@@ -1,4 +1,4 @@
-"""What tests of files and folders share."""
+"""Helpers that tests of files and folders share."""
 
 from __future__ import annotations
 

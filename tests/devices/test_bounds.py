@@ -56,7 +56,7 @@ USUAL_START_S = 1.0
 
 
 def late_s() -> float:
-    """How much later than usual a command ends now because others use this machine too."""
+    """Seconds by which a command ends later than usual because others use this machine too."""
     began = time.monotonic()
     code, _ = netdyno("profile", "ofa-mobilenetv3", "--threads", "1024")
     assert code == InputError.exit_code
@@ -110,7 +110,7 @@ def stop(workers: set[int]) -> None:
 
 
 def is_worker(pid: int) -> bool:
-    """Whether a process runs a worker already, and is no copy of its parent that is about to."""
+    """True where a process runs a worker already, and is no copy of its parent that is about to."""
     with suppress(OSError):
         return b"netdyno.devices.agent" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False

@@ -38,7 +38,7 @@ SPACE = {"width": 0.25, "resolutions": [48, 56], "classes": 10}
 
 
 def problem() -> Problem:
-    """What the search of a journal minimises: MACs and parameters."""
+    """Objectives of a journal's search: MACs and parameters."""
     space = make_space("ofa-mobilenetv3", **SPACE)
     return Problem(space, (Objective("macs", space.macs), Objective("params", space.params)))
 

@@ -139,7 +139,7 @@ def _storable(value: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _is_extended(value: Any) -> bool:
-    """Whether an array is of a type that NumPy itself lacks, such as bfloat16, float8 or int4."""
+    """True where an array is of a type that NumPy itself lacks, such as bfloat16, float8 or int4."""
     return isinstance(value, np.ndarray) and value.dtype.isbuiltin == 2
 
 

@@ -1,4 +1,4 @@
-"""What users say of a model's inputs: checked before anything runs, and told with the result."""
+"""Users' choices of a model's inputs: checked before anything runs, and told with the result."""
 
 from __future__ import annotations
 

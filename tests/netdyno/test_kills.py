@@ -36,7 +36,7 @@ SPACE = "ofa-mobilenetv3:width=0.25,resolutions=48,classes=10"
 CASCADE = "cnn-caffenet:resolution=12,width=0.1,every=3"
 DESCENT = "single-path:width=0.1,resolution=32,classes=10"
 TELEMETRY = ".ses"
-"""What ONNX Runtime leaves in the folder for temporary files."""
+"""Files that ONNX Runtime leaves in the folder for temporary files."""
 SAMPLES = 2
 
 
@@ -66,11 +66,11 @@ class Lab:
         return int(self._server.stdout.readline())
 
     def said(self) -> str:
-        """What the last command said."""
+        """Output of the last command."""
         return (self.folder / "output").read_text()
 
     def counted(self) -> tuple[int, list[int]]:
-        """Of the last command, which was not killed: its changes, and after how many of them readings were kept."""
+        """Changes of the last command, which was not killed, and after how many of them readings were kept."""
         known = json.loads((self.folder / "output.json").read_text())
         return known["changes"], known["kept"]
 

@@ -60,7 +60,7 @@ def type_of(parameter: Any) -> OptionType:
 
 
 def allowed(kind: OptionType, text: str) -> bool:  # noqa: PLR0911 (one each)
-    """Whether a type, by what it declares, allows a value; paths are those of a folder with nothing but a FIFO."""
+    """True where a type, by what it declares, allows a value; paths are those of a folder with nothing but a FIFO."""
     match kind:
         case Whole(range=numbers):
             return re.fullmatch(r"-?\d+", text) is not None and numbers.low <= int(text) <= numbers.high

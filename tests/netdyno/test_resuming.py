@@ -1,4 +1,4 @@
-"""What an interrupted command promises, and whether the same command keeps it."""
+"""Promises of an interrupted command, and whether the same command keeps it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def _start(*words: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def _left(folder: Path) -> list[str]:
-    """What is in the folder for temporary files, but for that of ONNX Runtime's telemetry."""
+    """Files in the folder for temporary ones, but for that of ONNX Runtime's telemetry."""
     return [path.name for path in (folder / "tmp").iterdir() if path.name != ".ses"]
 
 
 def _measuring(process: subprocess.Popen[str]) -> bool:
-    """Whether a worker process works for it."""
+    """True where a worker process works for it."""
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     return children.exists() and bool(children.read_text().strip())
 

@@ -1,4 +1,4 @@
-"""What commands print where it cannot be encoded, cannot be written, or must not be obeyed."""
+"""Output of commands where it cannot be encoded, cannot be written, or must not be obeyed."""
 
 from __future__ import annotations
 

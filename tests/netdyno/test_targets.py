@@ -1,4 +1,4 @@
-"""What a search's values stand on: another table, or another calibration of the same rows, is another search."""
+"""Identity of a search: another table, or another calibration of the same rows, is another search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays behind on a machine: files of our own cache folder, and no others."""
+"""Leftovers on a machine: files of our own cache folder, and no others."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Flat:
         self._graph.operators.append(operator)
 
     def end(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-        """What the subgraph takes and gives."""
+        """Inputs and outputs of the subgraph."""
         self._graph.inputs, self._graph.outputs = list(inputs), list(outputs)
 
     def sign(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:

@@ -1,4 +1,4 @@
-"""How often a model is profiled within a budget; one start has no interval, and sums that are off are not valid."""
+"""Plans of profiling within a budget; one start has no interval, and sums that are off are not valid."""
 
 from __future__ import annotations
 
